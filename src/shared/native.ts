@@ -227,7 +227,9 @@ export interface BlobSource {
   /** Plaintext length of the blob. */
   size: number
   stripeBytes: number
-  /** 32 bytes, or empty. */
+  /** Whether stripes carry AEAD tags. Rebuilding and re-encoding work on the stored bytes and need no key. */
+  encrypted: boolean
+  /** 32 bytes to decrypt with; empty when not encrypted, or for rebuild and re-encode. */
   dataKey: Uint8Array
 }
 
@@ -327,6 +329,8 @@ export interface Native {
   uploadFrom(upload: UploadHandle, read: ReadHandle): Promise<void>
   /** Reads the k others and writes the shard of `index` to its member, durable when it resolves. */
   rebuildShard(blob: BlobSource, index: number): Promise<void>
+  /** Writes the stored bytes of a blob into another group with that group's code, durable when it resolves; answers the indexes left out. */
+  reencodeBlob(blob: BlobSource, toPgId: number): Promise<number[]>
 
   // reads
   openRead(options: ReadOpen): ReadHandle
