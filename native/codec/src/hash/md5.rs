@@ -1,0 +1,85 @@
+//! MD5 (RFC 1321), one stream.
+
+use super::lanes::LaneKernel;
+use super::stream::{Block, BlockHash};
+
+pub(super) struct Md5;
+
+impl BlockHash<4> for Md5 {
+    const INITIAL: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
+    const BIG_ENDIAN: bool = false;
+
+    fn compress(state: &mut [u32; 4], blocks: &[Block]) {
+        for block in blocks {
+            compress_block(state, block);
+        }
+    }
+
+    fn lane_kernels() -> &'static [LaneKernel<4>] {
+        &[]
+    }
+}
+
+/// T[i] = floor(2^32 * |sin(i + 1)|) (RFC 1321, section 3.4).
+#[rustfmt::skip]
+pub(super) const T: [u32; 64] = [
+    0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee, 0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
+    0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be, 0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
+    0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa, 0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
+    0x21e1_cde6, 0xc337_07d6, 0xf4d5_0d87, 0x455a_14ed, 0xa9e3_e905, 0xfcef_a3f8, 0x676f_02d9, 0x8d2a_4c8a,
+    0xfffa_3942, 0x8771_f681, 0x6d9d_6122, 0xfde5_380c, 0xa4be_ea44, 0x4bde_cfa9, 0xf6bb_4b60, 0xbebf_bc70,
+    0x289b_7ec6, 0xeaa1_27fa, 0xd4ef_3085, 0x0488_1d05, 0xd9d4_d039, 0xe6db_99e5, 0x1fa2_7cf8, 0xc4ac_5665,
+    0xf429_2244, 0x432a_ff97, 0xab94_23a7, 0xfc93_a039, 0x655b_59c3, 0x8f0c_cc92, 0xffef_f47d, 0x8584_5dd1,
+    0x6fa8_7e4f, 0xfe2c_e6e0, 0xa301_4314, 0x4e08_11a1, 0xf753_7e82, 0xbd3a_f235, 0x2ad7_d2bb, 0xeb86_d391,
+];
+
+/// The 64 steps. `$step!(round, a, b, c, d, message word, index into T, rotation)` with round F, G, H or I performs one:
+/// the scalar and the vector kernels differ only in that step.
+macro_rules! md5_rounds {
+    ($step:ident, $a:ident, $b:ident, $c:ident, $d:ident) => {
+        md5_rounds!(@round $step, F, $a, $b, $c, $d, 0, [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15], 7, 12, 17, 22);
+        md5_rounds!(@round $step, G, $a, $b, $c, $d, 16, [1 6 11 0 5 10 15 4 9 14 3 8 13 2 7 12], 5, 9, 14, 20);
+        md5_rounds!(@round $step, H, $a, $b, $c, $d, 32, [5 8 11 14 1 4 7 10 13 0 3 6 9 12 15 2], 4, 11, 16, 23);
+        md5_rounds!(@round $step, I, $a, $b, $c, $d, 48, [0 7 14 5 12 3 10 1 8 15 6 13 4 11 2 9], 6, 10, 15, 21);
+    };
+    (@round $step:ident, $f:ident, $a:ident, $b:ident, $c:ident, $d:ident, $t:expr,
+     [$m0:literal $m1:literal $m2:literal $m3:literal $($m:literal)*], $s0:literal, $s1:literal, $s2:literal, $s3:literal) => {
+        $step!($f, $a, $b, $c, $d, $m0, $t, $s0);
+        $step!($f, $d, $a, $b, $c, $m1, $t + 1, $s1);
+        $step!($f, $c, $d, $a, $b, $m2, $t + 2, $s2);
+        $step!($f, $b, $c, $d, $a, $m3, $t + 3, $s3);
+        md5_rounds!(@round $step, $f, $a, $b, $c, $d, $t + 4, [$($m)*], $s0, $s1, $s2, $s3);
+    };
+    (@round $step:ident, $f:ident, $a:ident, $b:ident, $c:ident, $d:ident, $t:expr, [], $($s:literal),*) => {};
+}
+pub(super) use md5_rounds;
+
+/// The critical path of a step is what depends on `b`, the word just computed; everything else is written so that it can
+/// be added before (in G the two halves share no set bit, so an addition joins them).
+#[inline]
+fn compress_block(state: &mut [u32; 4], block: &Block) {
+    let (words, _) = block.as_chunks::<4>();
+    let word = |i: usize| u32::from_le_bytes(words[i]);
+    let [mut a, mut b, mut c, mut d] = *state;
+    macro_rules! step {
+        (F, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
+            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($d ^ ($b & ($c ^ $d))), $s)
+        };
+        (G, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
+            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($c & !$d).wrapping_add($b & $d), $s)
+        };
+        (H, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
+            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($b ^ ($c ^ $d)), $s)
+        };
+        (I, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
+            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($c ^ ($b | !$d)), $s)
+        };
+        (@ $a:ident, $b:ident, $sum:expr, $s:literal) => {
+            $a = $a.wrapping_add($sum).rotate_left($s).wrapping_add($b)
+        };
+    }
+    md5_rounds!(step, a, b, c, d);
+    for (word, new) in state.iter_mut().zip([a, b, c, d]) {
+        *word = word.wrapping_add(new);
+    }
+}

@@ -1,0 +1,164 @@
+use super::*;
+use ::md5::Digest as _;
+use proptest::prelude::*;
+
+const ALL: [Algorithm; 3] = [Algorithm::Md5, Algorithm::Sha1, Algorithm::Sha256];
+
+fn reference(algorithm: Algorithm, data: &[u8]) -> Vec<u8> {
+    match algorithm {
+        Algorithm::Md5 => ::md5::Md5::digest(data).to_vec(),
+        Algorithm::Sha1 => aws::digest(&aws::SHA1_FOR_LEGACY_USE_ONLY, data)
+            .as_ref()
+            .to_vec(),
+        Algorithm::Sha256 => aws::digest(&aws::SHA256, data).as_ref().to_vec(),
+    }
+}
+
+#[test]
+fn published_vectors() {
+    // RFC 1321, appendix A.5; FIPS 180-4 examples.
+    let vectors = [
+        (Algorithm::Md5, "", "d41d8cd98f00b204e9800998ecf8427e"),
+        (Algorithm::Md5, "abc", "900150983cd24fb0d6963f7d28e17f72"),
+        (
+            Algorithm::Md5,
+            "message digest",
+            "f96b697d7cb7938d525a2f31aaf161d0",
+        ),
+        (
+            Algorithm::Md5,
+            "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+            "57edf4a22be3c955ac49da2e2107b67a",
+        ),
+        (
+            Algorithm::Sha1,
+            "abc",
+            "a9993e364706816aba3e25717850c26c9cd0d89d",
+        ),
+        (
+            Algorithm::Sha256,
+            "",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        ),
+        (
+            Algorithm::Sha256,
+            "abc",
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        ),
+        (
+            Algorithm::Sha256,
+            "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+            "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
+        ),
+    ];
+    for (algorithm, message, expected) in vectors {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(message.as_bytes());
+        assert_eq!(
+            hasher.finish().to_hex(),
+            expected,
+            "{algorithm:?} of {message:?}"
+        );
+        assert_eq!(digest(algorithm, message.as_bytes()).to_hex(), expected);
+    }
+}
+
+#[test]
+fn hmac_vectors_of_rfc_4231() {
+    let tag = Digest::new(&hmac_sha256(b"Jefe", b"what do ya want for nothing?"));
+    assert_eq!(
+        tag.to_hex(),
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    );
+    let tag = Digest::new(&hmac_sha256(
+        &[0xaa; 131],
+        b"Test Using Larger Than Block-Size Key - Hash Key First",
+    ));
+    assert_eq!(
+        tag.to_hex(),
+        "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+    );
+}
+
+#[test]
+fn fast_digest_is_truncated_blake3() {
+    let mut fast = FastDigest::new();
+    assert_eq!(
+        Digest::new(&fast.finish()).to_hex(),
+        "af1349b9f5f9a1a6a0404dea36dcc949"
+    );
+    fast.update(b"ab");
+    fast.update(b"c");
+    assert_eq!(
+        Digest::new(&fast.finish()).to_hex(),
+        "6437b3ac38465133ffb63b75273a8db5"
+    );
+}
+
+#[test]
+fn every_length_around_the_block_border() {
+    let message: Vec<u8> = (0..200u8).collect();
+    for length in 0..message.len() {
+        for algorithm in ALL {
+            let mut hasher = Hasher::new(algorithm);
+            hasher.update(&message[..length]);
+            assert_eq!(
+                *hasher.finish(),
+                reference(algorithm, &message[..length]),
+                "{algorithm:?} of {length} bytes"
+            );
+        }
+    }
+}
+
+/// Streams of random lengths, fed in random chunks: in each step of `steps` every stream takes some bytes, alone or together.
+#[derive(Debug, Clone)]
+struct Script {
+    streams: Vec<(Algorithm, Vec<u8>)>,
+    steps: Vec<(bool, Vec<u16>)>,
+}
+
+fn script() -> impl Strategy<Value = Script> {
+    let algorithm = prop::sample::select(&ALL[..]);
+    let stream = (algorithm, 0..6000usize, any::<u8>()).prop_map(|(algorithm, length, seed)| {
+        (
+            algorithm,
+            (0..length)
+                .map(|i| (i as u8).wrapping_mul(31) ^ seed ^ (i >> 8) as u8)
+                .collect(),
+        )
+    });
+    let steps = prop::collection::vec(
+        (any::<bool>(), prop::collection::vec(0..3000u16, 1..9)),
+        0..8,
+    );
+    (prop::collection::vec(stream, 0..70), steps)
+        .prop_map(|(streams, steps)| Script { streams, steps })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn side_by_side_equals_one_by_one(script in script()) {
+        let mut hashers: Vec<(Hasher, &[u8])> =
+            script.streams.iter().map(|(algorithm, data)| (Hasher::new(*algorithm), &data[..])).collect();
+        let rest = (true, vec![u16::MAX]);
+        for (together, lengths) in script.steps.iter().chain([&rest]) {
+            let mut work = Vec::new();
+            for (i, (hasher, data)) in hashers.iter_mut().enumerate() {
+                let (chunk, after) = data.split_at(data.len().min(usize::from(lengths[i % lengths.len()])));
+                *data = after;
+                work.push((hasher, chunk));
+            }
+            if *together {
+                update_many(&mut work);
+            } else {
+                work.iter_mut().for_each(|(hasher, chunk)| hasher.update(chunk));
+            }
+        }
+        for ((hasher, _), (algorithm, data)) in hashers.into_iter().zip(&script.streams) {
+            prop_assert_eq!(hasher.finish().to_vec(), reference(*algorithm, data));
+        }
+    }
+}
