@@ -1,0 +1,158 @@
+/**
+ * The placement groups as this node knows them: which open one a new blob goes to, and what the addon must know of one
+ * before it reads or writes a blob in it. The regional database owns the groups; this is a view of it.
+ */
+import { AnvilError } from '../../shared/errors.ts'
+import type { BlobId, PgId } from '../../shared/ids.ts'
+import { PLACEMENT_SLOTS } from '../../shared/limits.ts'
+import type { Native } from '../../shared/native.ts'
+import type { ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
+import { chooseErasureCode, type ErasureCode, type PlacementDrive } from './erasure-code.ts'
+import { slotWinners } from './rendezvous.ts'
+
+/** The drives that new shards may go to, and a number that grows whenever they change. */
+export interface DriveView {
+  version: number
+  drives: readonly PlacementDrive[]
+  /** Whether the deployment has ever had two drives: then nothing is written without redundancy. */
+  everTwoDrives: boolean
+}
+
+export interface PlacementOptions {
+  metadata: Pick<ObjectMetadata, 'openPlacementGroup' | 'placementGroup'>
+  native: Pick<Native, 'setPg'>
+  view(): DriveView
+  erasureCode: 'auto' | ErasureCode
+  allowUnprotectedWrites: boolean
+}
+
+/** A group taken for one upload. `release` when its row is committed or the upload given up, so that the group can be closed. */
+export interface GroupLease {
+  group: PlacementGroup
+  release(): void
+}
+
+export class PlacementGroups {
+  readonly #options: PlacementOptions
+  /** The open group of each slot under the view of `#slotsVersion`. */
+  #slots: (Promise<PlacementGroup> | undefined)[] = []
+  #slotsVersion = -1
+  #code: ErasureCode | null = null
+  readonly #known = new Map<PgId, PlacementGroup>()
+  readonly #loading = new Map<PgId, Promise<PlacementGroup>>()
+  readonly #inUse = new Map<PgId, number>()
+
+  constructor(options: PlacementOptions) {
+    this.#options = options
+  }
+
+  /** The code that new blobs are written with now; null when no drive lives. */
+  get code(): ErasureCode | null {
+    this.#refreshView()
+    return this.#code
+  }
+
+  /** Groups with an upload of this process in them: they must not be closed. */
+  get inUse(): PgId[] {
+    return [...this.#inUse.keys()]
+  }
+
+  /**
+   * The open group that a new blob goes to.
+   * @throws AnvilError InsufficientRedundancy, MetadataUnavailable
+   */
+  async take(blobId: BlobId): Promise<GroupLease> {
+    this.#refreshView()
+    const slot = Number.parseInt(blobId.slice(24, 28), 16) % PLACEMENT_SLOTS
+    const group = await (this.#slots[slot] ??= this.#openSlot(slot))
+    this.#inUse.set(group.id, (this.#inUse.get(group.id) ?? 0) + 1)
+    let released = false
+    return {
+      group,
+      release: () => {
+        if (released) return
+        released = true
+        const left = this.#inUse.get(group.id)! - 1
+        if (left === 0) this.#inUse.delete(group.id)
+        else this.#inUse.set(group.id, left)
+      },
+    }
+  }
+
+  /** Makes the addon know a group that an object row names. @throws AnvilError ShardsUnavailable if there is no such group */
+  async ensure(id: PgId): Promise<PlacementGroup> {
+    return this.#known.get(id) ?? this.reload(id)
+  }
+
+  /** Reads the group's row again: after `Moved`, or when it was changed by this node. */
+  async reload(id: PgId): Promise<PlacementGroup> {
+    let loading = this.#loading.get(id)
+    if (loading === undefined) {
+      loading = this.#load(id).finally(() => this.#loading.delete(id))
+      this.#loading.set(id, loading)
+    }
+    return loading
+  }
+
+  /** Members of the slots under the present view: groups of other members can be sealed (DESIGN §7). */
+  wanted(): Set<string> {
+    this.#refreshView()
+    const lists = new Set<string>()
+    const code = this.#code
+    if (code === null) return lists
+    const { drives } = this.#options.view()
+    for (let slot = 0; slot < PLACEMENT_SLOTS; slot++) {
+      lists.add(memberKey(code.k, code.m, slotWinners(slot, drives, code)))
+    }
+    return lists
+  }
+
+  /** Slots are looked up anew: one of their groups was sealed. */
+  resetSlots(): void {
+    this.#slots = []
+  }
+
+  async #load(id: PgId): Promise<PlacementGroup> {
+    const group = await this.#options.metadata.placementGroup(id)
+    if (group === null) throw new AnvilError('ShardsUnavailable', `placement group ${id} is not known`)
+    return this.#learn(group)
+  }
+
+  #learn(group: PlacementGroup): PlacementGroup {
+    const { id, k, m, members, generation } = group
+    this.#options.native.setPg({ pgId: id, k, m, members: [...members], generation })
+    this.#known.set(id, group)
+    return group
+  }
+
+  #refreshView(): void {
+    const view = this.#options.view()
+    if (view.version === this.#slotsVersion) return
+    this.#slotsVersion = view.version
+    this.#slots = []
+    this.#code = chooseErasureCode(view.drives, this.#options.erasureCode)
+  }
+
+  async #openSlot(slot: number): Promise<PlacementGroup> {
+    const slots = this.#slots
+    try {
+      const view = this.#options.view()
+      const code = this.#code
+      if (code === null) throw new AnvilError('InsufficientRedundancy', 'no drive takes new shards')
+      if (code.m === 0 && view.everTwoDrives && !this.#options.allowUnprotectedWrites) {
+        throw new AnvilError('InsufficientRedundancy',
+          'only one drive takes new shards, and this deployment has had more: nothing is written without redundancy')
+      }
+      const members = slotWinners(slot, view.drives, code)
+      const group = await this.#options.metadata.openPlacementGroup(code.k, code.m, members as PlacementGroup['members'])
+      return this.#learn(group)
+    } catch (error) {
+      // the next upload of this slot tries again
+      slots[slot] = undefined
+      throw error
+    }
+  }
+}
+
+/** Code and members of a group as one string, to compare groups. */
+export const memberKey = (k: number, m: number, members: readonly string[]): string => `${k}+${m}:${members.join(',')}`
