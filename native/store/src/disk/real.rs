@@ -1,0 +1,147 @@
+//! The file system, by pread, pwritev and fdatasync.
+
+use std::fs;
+use std::io::{self, IoSlice};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Disk, File, Space};
+
+pub struct RealDisk {
+    root: PathBuf,
+}
+
+impl RealDisk {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(fs::OpenOptions::new().read(true).write(true).open(self.at(path))?)))
+    }
+
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        let options = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.at(path))?;
+        Ok(Arc::new(RealFile(options)))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        fs::remove_file(self.at(path))
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        fs::read_dir(self.at(dir))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        fs::File::open(self.at(dir))?.sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        space(&self.root)
+    }
+
+    fn now_ms(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0u8; 8];
+        // SAFETY: the pointer and the length are those of a live array. An error leaves it as it is, and is caught below.
+        let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        assert_eq!(filled, 8, "the kernel gives random bytes");
+        u64::from_ne_bytes(bytes)
+    }
+
+    fn name(&self) -> &'static str {
+        "pwrite"
+    }
+}
+
+fn space(path: &Path) -> io::Result<Space> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends with NUL and `stat` has room for the answer.
+    if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: statvfs succeeded and has filled it.
+    let stat = unsafe { stat.assume_init() };
+    Ok(Space { total: stat.f_blocks * stat.f_frsize, free: stat.f_bavail * stat.f_frsize })
+}
+
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buffer.len() {
+            match self.0.read_at(&mut buffer[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // The kernel takes at most 1024 parts at a time and may write fewer bytes than it was given.
+        for group in parts.chunks(1024) {
+            let mut rest: Vec<IoSlice<'_>> = group.iter().map(|part| IoSlice::new(part)).collect();
+            let mut rest = rest.as_mut_slice();
+            IoSlice::advance_slices(&mut rest, 0);
+            while !rest.is_empty() {
+                // SAFETY: IoSlice has the layout of iovec, `rest` outlives the call, and its length is at most 1024.
+                let written = unsafe {
+                    libc::pwritev(self.0.as_raw_fd(), rest.as_ptr().cast(), rest.len() as libc::c_int, offset as libc::off_t)
+                };
+                match written {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    written if written > 0 => {
+                        offset += written as u64;
+                        IoSlice::advance_slices(&mut rest, written as usize);
+                    }
+                    _ => {
+                        let error = io::Error::last_os_error();
+                        if error.kind() != io::ErrorKind::Interrupted {
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        // SAFETY: a plain system call on a descriptor that lives as long as `self`.
+        match unsafe { libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
