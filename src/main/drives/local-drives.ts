@@ -1,0 +1,229 @@
+/**
+ * The drives of this host: finds, makes, opens and watches them, and says which take new shards. A node starts with the
+ * drives it has; those that are away are looked for again until they come back.
+ */
+import { readdirSync, mkdirSync, statfsSync } from 'node:fs'
+import { EventEmitter } from 'node:events'
+import type { Logger } from 'pino'
+import { randomId, type DeploymentId, type DriveId, type NodeId } from '../../shared/ids.ts'
+import { GIB } from '../../shared/limits.ts'
+import { nativeErrorKind, type DriveStats, type Native } from '../../shared/native.ts'
+import type { ObjectMetadata } from '../metadata/contract.ts'
+import type { PlacementDrive } from '../placement/erasure-code.ts'
+import type { DriveView } from '../placement/groups.ts'
+import { KnownDrives } from './known-drives.ts'
+
+export type DriveState = 'online' | 'full' | 'failed' | 'offline'
+
+/** One of ANVIL_DATA_DIRS as it is now. */
+export interface LocalDrive {
+  path: string
+  driveId: DriveId | null
+  state: DriveState
+  /** Why it is not online; one line for people. */
+  reason: string
+  totalBytes: number
+  freeBytes: number
+}
+
+export interface LocalDrivesOptions {
+  native: Native
+  metadata: Pick<ObjectMetadata, 'registerDrive' | 'drives'>
+  logger: Logger
+  stateDir: string
+  paths: readonly string[]
+  deploymentId: DeploymentId
+  nodeId: NodeId
+}
+
+/** How often states are read and absent drives looked for. */
+const WATCH_MS = 1000
+
+/** Free space that shards leave alone: a twentieth, between 1 and 20 GiB, but no more than a tenth of a small file system. */
+export const reserveBytes = (totalBytes: number): number =>
+  Math.min(Math.floor(totalBytes / 10), Math.min(20 * GIB, Math.max(GIB, Math.floor(totalBytes / 20))))
+
+/** Events: `change` when the set of drives that take new shards, or a drive's state, has changed. */
+export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }> {
+  readonly #options: LocalDrivesOptions
+  readonly #drives = new Map<string, LocalDrive>()
+  #version = 1
+  #everTwoDrives = false
+  #timer: NodeJS.Timeout | null = null
+  #watching: Promise<void> = Promise.resolve()
+  #view: DriveView | null = null
+
+  constructor(options: LocalDrivesOptions) {
+    super()
+    this.#options = options
+    for (const path of options.paths) {
+      this.#drives.set(path, { path, driveId: null, state: 'offline', reason: 'not opened yet', totalBytes: 0, freeBytes: 0 })
+    }
+  }
+
+  /** Opens what is there; resolves when each path was tried once. */
+  async start(): Promise<void> {
+    for (const drive of this.#drives.values()) await this.#tryOpen(drive)
+    await this.#countDrives()
+    this.#readStates()
+    const watch = (): void => {
+      this.#timer = setTimeout(() => {
+        this.#watching = this.#watch().finally(() => {
+          if (this.#timer !== null) watch()
+        })
+      }, WATCH_MS)
+    }
+    watch()
+  }
+
+  async stop(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    await this.#watching
+    for (const drive of this.#drives.values()) {
+      if (drive.driveId !== null && drive.state !== 'offline') await this.#options.native.closeDrive(drive.driveId)
+    }
+  }
+
+  get all(): readonly LocalDrive[] {
+    return [...this.#drives.values()]
+  }
+
+  /** Ids of the drives that can be read (online or full). */
+  get readable(): DriveId[] {
+    return this.all.filter((drive) => drive.state === 'online' || drive.state === 'full').map((drive) => drive.driveId!)
+  }
+
+  view(): DriveView {
+    if (this.#view?.version !== this.#version) {
+      const drives: PlacementDrive[] = this.all
+        .filter((drive) => drive.state === 'online')
+        .map((drive) => ({ driveId: drive.driveId!, nodeId: this.#options.nodeId, totalBytes: drive.totalBytes }))
+      this.#view = { version: this.#version, drives, everTwoDrives: this.#everTwoDrives }
+    }
+    return this.#view
+  }
+
+  async #watch(): Promise<void> {
+    for (const drive of this.#drives.values()) {
+      if (drive.driveId !== null && KnownDrives.load(this.#options.stateDir).at(drive.path) === undefined) await this.#replaced(drive)
+      if (drive.state === 'offline') await this.#tryOpen(drive)
+    }
+    this.#readStates()
+  }
+
+  /** An operator said that the drive at this path is gone for good: the path may take a new one. */
+  async #replaced(drive: LocalDrive): Promise<void> {
+    const { native, logger } = this.#options
+    logger.warn({ path: drive.path, drive: drive.driveId }, 'drive was declared gone for good')
+    if (drive.state !== 'offline') await native.closeDrive(drive.driveId!)
+    this.#set(drive, 'offline', 'declared gone for good')
+    drive.driveId = null
+  }
+
+  async #countDrives(): Promise<void> {
+    const registered = await this.#options.metadata.drives()
+    this.#everTwoDrives = registered.length >= 2
+  }
+
+  async #tryOpen(drive: LocalDrive): Promise<void> {
+    const { native, deploymentId, logger } = this.#options
+    try {
+      const expected = await this.#prepare(drive)
+      if (expected === null) return
+      const space = statfsSync(drive.path)
+      const totalBytes = space.blocks * space.bsize
+      const info = await native.openDrive({
+        path: drive.path, deploymentId, driveId: expected, reserveBytes: reserveBytes(totalBytes),
+      })
+      drive.driveId = info.driveId as DriveId
+      KnownDrives.load(this.#options.stateDir).remember(drive.path, drive.driveId)
+      await this.#options.metadata.registerDrive({
+        driveId: drive.driveId, nodeId: this.#options.nodeId, path: drive.path, totalBytes,
+      })
+      drive.totalBytes = totalBytes
+      this.#set(drive, 'online', '')
+      if (!this.#everTwoDrives) await this.#countDrives()
+      logger.info({ drive: drive.driveId, path: drive.path, io: info.io, recoveredRecords: info.recoveredRecords, recoveryMs: info.recoveryMs }, 'drive online')
+      this.emit('online', drive.driveId)
+    } catch (error) {
+      this.#set(drive, 'offline', describe(error))
+    }
+  }
+
+  /** The id of the drive to open at this path (made if the path is new), or null when it stays offline. */
+  async #prepare(drive: LocalDrive): Promise<DriveId | null> {
+    const { native, deploymentId, stateDir, logger } = this.#options
+    const known = KnownDrives.load(stateDir)
+    const here = known.at(drive.path)
+    const found = await native.probeDrive(drive.path)
+    switch (found.state) {
+      case 'drive':
+        if (found.deploymentId !== deploymentId) return this.#offline(drive, `holds a drive of another deployment (${found.deploymentId})`)
+        if (here !== undefined && here.driveId !== found.driveId && !known.all.some((other) => other.driveId === found.driveId)) {
+          return this.#offline(drive, `holds drive ${found.driveId}, which this node has never seen, in place of ${here.driveId}: run "anvil admin drive replace ${drive.path}" if that one is gone for good`)
+        }
+        if (await this.#isLost(found.driveId)) {
+          return this.#offline(drive, `holds drive ${found.driveId}, which was declared gone for good: empty the folder to make a new drive`)
+        }
+        return found.driveId as DriveId
+      case 'foreign':
+        return this.#offline(drive, `is no drive and not empty (${found.found}): give Anvil a folder of its own`)
+      case 'missing':
+      case 'empty': {
+        if (here !== undefined) {
+          return this.#offline(drive, `is ${found.state}, but drive ${here.driveId} was there: mount its disk, or run "anvil admin drive replace ${drive.path}" if it is gone for good`)
+        }
+        mkdirSync(drive.path, { recursive: true })
+        refuseIfUsed(drive.path)
+        const driveId = randomId<DriveId>()
+        await native.createDrive(drive.path, deploymentId, driveId)
+        logger.info({ drive: driveId, path: drive.path }, 'new drive')
+        return driveId
+      }
+    }
+  }
+
+  async #isLost(driveId: string): Promise<boolean> {
+    const registered = await this.#options.metadata.drives()
+    return registered.some((drive) => drive.driveId === driveId && drive.state === 'lost')
+  }
+
+  #offline(drive: LocalDrive, reason: string): null {
+    this.#set(drive, 'offline', reason)
+    return null
+  }
+
+  #readStates(): void {
+    const stats = new Map<string, DriveStats>(this.#options.native.driveStats().map((entry) => [entry.driveId, entry]))
+    for (const drive of this.#drives.values()) {
+      const entry = drive.driveId === null ? undefined : stats.get(drive.driveId)
+      if (entry === undefined || drive.state === 'offline') continue
+      drive.freeBytes = entry.freeBytes
+      drive.totalBytes = entry.totalBytes
+      this.#set(drive, entry.state, entry.reason)
+    }
+  }
+
+  #set(drive: LocalDrive, state: DriveState, reason: string): void {
+    if (drive.state === state && drive.reason === reason) return
+    const placeable = drive.state === 'online' || state === 'online'
+    drive.state = state
+    drive.reason = reason
+    if (state !== 'online') this.#options.logger.error({ path: drive.path, drive: drive.driveId, state }, `drive ${drive.path} is ${state}: ${reason}`)
+    if (placeable) this.#version++
+    this.emit('change')
+  }
+}
+
+/** A folder that came to be between the look and now must be empty. */
+function refuseIfUsed(path: string): void {
+  const entries = readdirSync(path).filter((name) => name !== 'lost+found')
+  if (entries.length > 0) throw new Error(`${path} is not empty`)
+}
+
+function describe(error: unknown): string {
+  const text = error instanceof Error ? error.message.replace(/^\[\w+\]\s*/, '') : String(error)
+  const kind = nativeErrorKind(error)
+  return kind === 'DriveLocked' ? `is in use by another Anvil: ${text}` : text
+}

@@ -1,0 +1,52 @@
+/**
+ * Removes the shards of blobs that lost their last reference, once no read that could need them runs (the metadata knows
+ * the oldest one). A blob's row in the queue goes only after every member that holds a shard has removed it.
+ */
+import type { Logger } from 'pino'
+import type { DriveId } from '../../shared/ids.ts'
+import type { Native } from '../../shared/native.ts'
+import type { Garbage, ObjectMetadata } from '../metadata/contract.ts'
+import type { PlacementGroups } from '../placement/groups.ts'
+import { count, type BackgroundTask } from './background.ts'
+import type { RemovalGuard } from './removal-guard.ts'
+import { lostDrives, ShardRemoval } from './shard-removal.ts'
+
+export interface GarbageOptions {
+  native: Native
+  metadata: ObjectMetadata
+  groups: PlacementGroups
+  guard: RemovalGuard
+  logger: Logger
+  /** Drives that can be written now. */
+  drives(): DriveId[]
+}
+
+const BATCH = 1000
+const IDLE_MS = 5000
+
+export function garbageCollection(options: GarbageOptions): BackgroundTask {
+  const { metadata, groups, guard, drives, native, logger } = options
+  return {
+    name: 'garbage collection',
+    idleMs: IDLE_MS,
+    async round(progress) {
+      if (!(await guard.allows())) {
+        progress.now = `paused: ${guard.reason}`
+        return false
+      }
+      const items = await metadata.garbage(BATCH)
+      if (items.length === 0) return false
+      progress.now = `removing ${items.length} blobs`
+      const lost = await lostDrives(metadata)
+      const removal = new ShardRemoval(native, drives())
+      for (const item of items) removal.add(item, await groups.ensure(item.pgId), lost)
+      const failed = await removal.run()
+      for (const error of removal.errors) logger.warn({ err: error }, 'a drive could not remove garbage, trying again later')
+      const gone: Garbage[] = items.filter((item) => !failed.has(item.blobId))
+      await metadata.forgetGarbage(gone)
+      count(progress, 'blobs', gone.length)
+      // what lies on a drive that is away waits for it
+      return items.length === BATCH && gone.length > 0
+    },
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * DESIGN §13, rule 3: nothing is removed on the word of a lesser database. Drives remember the Postgres system id and the
+ * highest timeline that they have seen; after either changes, removal pauses until an operator confirms.
+ */
+import type { DriveId } from '../../shared/ids.ts'
+import type { Native } from '../../shared/native.ts'
+import type { DatabaseIdentity, ObjectMetadata } from '../metadata/contract.ts'
+
+const MARK = 'database'
+
+export interface RemovalGuardOptions {
+  native: Pick<Native, 'driveMark' | 'setDriveMark'>
+  metadata: Pick<ObjectMetadata, 'identity'>
+  drives(): DriveId[]
+}
+
+export class RemovalGuard {
+  readonly #options: RemovalGuardOptions
+  /** Why removal is paused; '' when it is not. */
+  reason = ''
+
+  constructor(options: RemovalGuardOptions) {
+    this.#options = options
+  }
+
+  /** Whether removal of any kind may run now. Marks drives that have never seen a database. */
+  async allows(): Promise<boolean> {
+    const { native, drives } = this.#options
+    const identity = await this.#options.metadata.identity()
+    if (!identity.readWrite) return this.#pause('the database is read-only')
+    for (const driveId of drives()) {
+      const seen = native.driveMark(driveId, MARK)
+      if (seen === null) await native.setDriveMark(driveId, MARK, markOf(identity))
+      else if (seen !== markOf(identity)) {
+        return this.#pause(`drive ${driveId} knew database ${seen}, this is ${markOf(identity)}: was it restored or promoted? `
+          + 'Check it, then run "anvil admin removal confirm"')
+      }
+    }
+    this.reason = ''
+    return true
+  }
+
+  /** An operator has checked the database: its identity is the right one from now on. */
+  async confirm(): Promise<void> {
+    const mark = markOf(await this.#options.metadata.identity())
+    for (const driveId of this.#options.drives()) await this.#options.native.setDriveMark(driveId, MARK, mark)
+  }
+
+  #pause(reason: string): false {
+    this.reason = reason
+    return false
+  }
+}
+
+const markOf = (identity: DatabaseIdentity): string => `${identity.systemId}/${identity.timeline}`

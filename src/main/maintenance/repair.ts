@@ -1,0 +1,136 @@
+/**
+ * Rebuilds what the repair queue names: shards that a write left out, and those that a read or scrubbing found damaged.
+ * An entry is removed by its id, so a shard that is reported again during its repair is not forgotten (DESIGN §13, rule 7).
+ */
+import type { Logger } from 'pino'
+import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
+import { nativeErrorKind, type Damage, type Native } from '../../shared/native.ts'
+import type { BlobRow, ObjectMetadata, RepairEntry } from '../metadata/contract.ts'
+import type { PlacementGroups } from '../placement/groups.ts'
+import { count, type BackgroundTask, type Progress } from './background.ts'
+
+export interface RepairOptions {
+  native: Native
+  metadata: ObjectMetadata
+  groups: PlacementGroups
+  logger: Logger
+  /** Drives that can be written now. */
+  drives(): DriveId[]
+}
+
+const BATCH = 200
+const CONCURRENCY = 4
+const IDLE_MS = 2000
+
+export const NO_KEY = Buffer.alloc(0)
+
+/** The stored bytes of a blob, for work that needs no key. */
+export const storedBytes = (row: BlobRow) => ({
+  bucketId: row.bucketId, blobId: row.blobId, pgId: row.pgId, size: row.size, stripeBytes: row.stripeBytes,
+  encrypted: row.encrypted, dataKey: NO_KEY,
+})
+
+export function shardRepair(options: RepairOptions): BackgroundTask {
+  let after = 0
+  return {
+    name: 'repair',
+    idleMs: IDLE_MS,
+    async round(progress, signal) {
+      const entries = await options.metadata.repairs(BATCH, after)
+      if (entries.length === 0) {
+        after = 0
+        return false
+      }
+      progress.now = `${await options.metadata.repairCount()} shards wait`
+      // entries whose drive is away stay; the next rounds look past them
+      after = entries.length === BATCH ? entries.at(-1)!.entryId : 0
+      const online = new Set(options.drives())
+      const queue = [...entries]
+      const worker = async (): Promise<void> => {
+        for (let entry = queue.shift(); entry !== undefined && !signal.aborted; entry = queue.shift()) {
+          await repairOne(options, entry, online, progress)
+        }
+      }
+      await Promise.all(Array.from({ length: CONCURRENCY }, worker))
+      return entries.length === BATCH
+    },
+  }
+}
+
+async function repairOne(options: RepairOptions, entry: RepairEntry, online: ReadonlySet<DriveId>, progress: Progress): Promise<void> {
+  const { native, metadata, groups, logger } = options
+  const row = await metadata.blob(entry.bucketId, entry.blobId)
+  if (row === null || row.pgId !== entry.pgId) {
+    // deleted, or re-encoded elsewhere since: nothing to repair here
+    await metadata.forgetRepair([entry.entryId])
+    return
+  }
+  const group = await groups.ensure(entry.pgId)
+  const driveId = group.members[entry.index]
+  if (driveId === undefined || !online.has(driveId)) return
+  try {
+    const shard = { bucketId: entry.bucketId, blobId: entry.blobId, pgId: entry.pgId, index: entry.index }
+    if (entry.reason !== 'left-out' || !(await native.hasShard(driveId, shard))) {
+      await native.rebuildShard(storedBytes(row), entry.index)
+      count(progress, 'shards rebuilt')
+    }
+    await metadata.forgetRepair([entry.entryId])
+  } catch (error) {
+    count(progress, 'failures')
+    if (nativeErrorKind(error) === 'Moved') await groups.reload(entry.pgId)
+    logger.warn({ err: error, blob: entry.blobId, pg: entry.pgId, index: entry.index }, 'a shard could not be rebuilt, trying again later')
+  }
+}
+
+/** How long one and the same damage is not reported again. */
+const REPORT_AGAIN_MS = 10_000
+const FLUSH_MS = 100
+
+/** Takes what reads and scrubbing find damaged to the repair queue, each shard once in a while. */
+export class DamageReports {
+  readonly #metadata: Pick<ObjectMetadata, 'reportDamage'>
+  readonly #logger: Logger
+  readonly #recent = new Map<string, number>()
+  #pending: Damage[] = []
+  #timer: NodeJS.Timeout | null = null
+  /** By reason, since the start. */
+  readonly counters: Record<Damage['reason'], number> = { crc: 0, missing: 0, io: 0 }
+
+  constructor(metadata: Pick<ObjectMetadata, 'reportDamage'>, logger: Logger) {
+    this.#metadata = metadata
+    this.#logger = logger
+  }
+
+  add(damage: Damage): void {
+    const key = `${damage.pgId}/${damage.blobId}/${damage.index}`
+    const now = Date.now()
+    for (const [old, at] of this.#recent) {
+      if (now - at < REPORT_AGAIN_MS) break
+      this.#recent.delete(old)
+    }
+    if (this.#recent.has(key)) return
+    this.#recent.set(key, now)
+    this.counters[damage.reason]++
+    this.#logger.warn({ ...damage }, 'damaged shard')
+    this.#pending.push(damage)
+    this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS)
+  }
+
+  /** Writes what waits to the queue; keeps it for the next time when the database is away. */
+  async flush(): Promise<void> {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    const batch = this.#pending
+    if (batch.length === 0) return
+    this.#pending = []
+    try {
+      await this.#metadata.reportDamage(batch.map(({ bucketId, blobId, pgId, index, reason }) => ({
+        bucketId: bucketId as BucketId, blobId: blobId as BlobId, pgId: pgId as PgId, index, reason,
+      })))
+    } catch (error) {
+      this.#logger.warn({ err: error }, 'damaged shards could not be queued for repair, trying again')
+      this.#pending.unshift(...batch)
+      this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 20)
+    }
+  }
+}
