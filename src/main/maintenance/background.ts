@@ -30,12 +30,19 @@ export interface TaskStatus extends Progress {
   lastRoundMs: number | null
 }
 
+interface Running {
+  status: TaskStatus
+  task: BackgroundTask
+  loop: Promise<void>
+  wake: () => void
+}
+
 const RETRY_MS = 5000
 
 export class BackgroundWork {
   readonly #logger: Logger
   readonly #abort = new AbortController()
-  readonly #running: { status: TaskStatus; task: BackgroundTask; loop: Promise<void>; wake: () => void }[] = []
+  readonly #running: Running[] = []
 
   constructor(logger: Logger) {
     this.#logger = logger
@@ -45,7 +52,7 @@ export class BackgroundWork {
     const status: TaskStatus = {
       name: task.name, state: 'idle', rounds: 0, failures: 0, lastError: '', lastRoundMs: null, now: '', counters: {},
     }
-    const entry = { status, task, loop: Promise.resolve(), wake: () => {} }
+    const entry: Running = { status, task, loop: Promise.resolve(), wake: () => {} }
     entry.loop = this.#loop(entry)
     this.#running.push(entry)
   }
@@ -63,10 +70,10 @@ export class BackgroundWork {
   async stop(): Promise<void> {
     this.#abort.abort()
     for (const entry of this.#running) entry.wake()
-    await Promise.all(this.#running.map((entry) => entry.loop))
+    await Promise.all(this.#running.map(({ loop }) => loop))
   }
 
-  async #loop(entry: (typeof this.#running)[number]): Promise<void> {
+  async #loop(entry: Running): Promise<void> {
     const { status, task } = entry
     const { signal } = this.#abort
     while (!signal.aborted) {

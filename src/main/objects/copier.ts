@@ -11,14 +11,15 @@ import { checkCopyConditions } from './conditions.ts'
 import type {
   CopyObjectRequest, CopyResult, CopySource, ObjectAttributes, RequestedEncryption, UploadPartCopyRequest, UploadPartResult,
 } from './contract.ts'
-import { newDataKey, openDataKey, type KeyRing } from './encryption.ts'
+import { newDataKey, openDataKey } from './encryption.ts'
+import type { Keyring } from '../secrets/keyring.ts'
 import type { MultipartUploads } from './multipart.ts'
 import { liveObject, resolveObjectRange, type ObjectReader } from './reader.ts'
 import type { RunningReads } from './running-reads.ts'
 
 export interface CopierOptions extends BodyWriterOptions {
   metadata: ObjectMetadata
-  keys: KeyRing
+  keys: Keyring
   reader: ObjectReader
   multipart: MultipartUploads
   runningReads: RunningReads
@@ -69,7 +70,7 @@ export class ObjectCopier {
   async #source(source: CopySource): Promise<{ record: ObjectRecord; dataKey: Buffer }> {
     const record = await liveObject(this.#options.metadata, source.bucket.id, source.key)
     checkCopyConditions(source.conditions, record.etag, record.modifiedMs)
-    return { record, dataKey: openDataKey(record.encryption, source.readKey, this.#options.keys) }
+    return { record, dataKey: openDataKey(record.bucketId, record.encryption, source.readKey, this.#options.keys) }
   }
 
   /** Whether the copy can refer to the source's own bytes. */

@@ -5,19 +5,16 @@
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { AnvilError, unreachable } from '../../shared/errors.ts'
+import type { BucketId } from '../../shared/ids.ts'
 import type { Bucket } from '../directory/contract.ts'
 import type { Encryption } from '../metadata/contract.ts'
+import type { Keyring } from '../secrets/keyring.ts'
 import type { ReadKey, RequestedEncryption } from './contract.ts'
 
-/** Wraps small secrets with the keys of ANVIL_SECRET_ENCRYPTION_KEY. `purpose` is authenticated with them. */
-export interface KeyRing {
-  wrap(secret: Buffer, purpose: string): { keyId: string; wrapped: string }
-  /** @throws Error when the key of `keyId` is not configured, or the wrapped text was changed */
-  unwrap(keyId: string, wrapped: string, purpose: string): Buffer
-}
-
-const PURPOSE = 'object-data-key'
 const NO_KEY = Buffer.alloc(0)
+
+/** What a wrapped data key belongs to. A copy within a bucket shares the key with its source; another bucket never does. */
+const context = (bucketId: BucketId): string => `bucket/${bucketId}`
 
 /** A data key with the form in which it is kept. `dataKey` is empty when there is no encryption. */
 export interface DataKey {
@@ -44,13 +41,13 @@ function unwrapForClient(wrapped: string, clientKey: Buffer): Buffer {
 }
 
 /** A new data key as the request and the bucket ask for it. */
-export function newDataKey(requested: RequestedEncryption, bucket: Bucket, keys: KeyRing): DataKey {
+export function newDataKey(requested: RequestedEncryption, bucket: Bucket, keys: Keyring): DataKey {
   switch (requested.kind) {
     case 'bucket-default':
       if (!bucket.defaultEncryption) return { dataKey: NO_KEY, encryption: { kind: 'none' } }
-      return serverSide(keys)
+      return serverSide(bucket.id, keys)
     case 's3':
-      return serverSide(keys)
+      return serverSide(bucket.id, keys)
     case 'c': {
       const dataKey = randomBytes(32)
       return {
@@ -63,17 +60,17 @@ export function newDataKey(requested: RequestedEncryption, bucket: Bucket, keys:
   }
 }
 
-function serverSide(keys: KeyRing): DataKey {
+function serverSide(bucketId: BucketId, keys: Keyring): DataKey {
   const dataKey = randomBytes(32)
-  const { keyId, wrapped } = keys.wrap(dataKey, PURPOSE)
-  return { dataKey, encryption: { kind: 's3', keyId, wrappedKey: wrapped } }
+  const { keyId, wrapped } = keys.wrap('data-key', context(bucketId), dataKey)
+  return { dataKey, encryption: { kind: 's3', keyId, wrappedKey: wrapped.toString('base64') } }
 }
 
 /**
  * The data key of something stored.
  * @throws AnvilError InvalidRequest (an SSE-C key is missing, or given where none is used), WrongEncryptionKey
  */
-export function openDataKey(encryption: Encryption, readKey: ReadKey, keys: KeyRing): Buffer {
+export function openDataKey(bucketId: BucketId, encryption: Encryption, readKey: ReadKey, keys: Keyring): Buffer {
   if (encryption.kind !== 'c' && readKey !== null) {
     throw new AnvilError('InvalidRequest', 'The encryption parameters are not applicable to this object.')
   }
@@ -81,7 +78,7 @@ export function openDataKey(encryption: Encryption, readKey: ReadKey, keys: KeyR
     case 'none':
       return NO_KEY
     case 's3':
-      return keys.unwrap(encryption.keyId, encryption.wrappedKey, PURPOSE)
+      return keys.unwrap('data-key', context(bucketId), { keyId: encryption.keyId, wrapped: Buffer.from(encryption.wrappedKey, 'base64') })
     case 'c':
       if (readKey === null) {
         throw new AnvilError('InvalidRequest',

@@ -7,11 +7,12 @@ import { fullObject, openBody, type BodyWriter, type BodyWriterOptions, type Wri
 import type {
   BodySink, BodySpec, CompleteUploadRequest, CreateUploadRequest, PutObjectResult, ReadKey, UploadPartRequest, UploadPartResult,
 } from './contract.ts'
-import { newDataKey, openDataKey, type KeyRing } from './encryption.ts'
+import { newDataKey, openDataKey } from './encryption.ts'
+import type { Keyring } from '../secrets/keyring.ts'
 
 export interface MultipartOptions extends BodyWriterOptions {
   metadata: ObjectMetadata
-  keys: KeyRing
+  keys: Keyring
 }
 
 export class MultipartUploads {
@@ -57,7 +58,7 @@ export class MultipartUploads {
     spec: BodySpec,
   ): Promise<{ upload: UploadRecord; writer: BodyWriter }> {
     const upload = await this.#options.metadata.upload(request.bucket.id, request.key, request.uploadId)
-    const dataKey = openDataKey(upload.encryption, request.readKey, this.#options.keys)
+    const dataKey = openDataKey(upload.bucketId, upload.encryption, request.readKey, this.#options.keys)
     const target = { bucketId: request.bucket.id, dataKey, encryption: upload.encryption.kind }
     const writer = await openBody(this.#options, target, withChecksumOf(upload, spec))
     return { upload, writer }

@@ -5,12 +5,13 @@ import type { ObjectMetadata, ObjectRecord } from '../metadata/contract.ts'
 import { BlobRangeSource, BufferSource, openInline, PartsSource, type BlobReading } from './body-source.ts'
 import { checkReadConditions } from './conditions.ts'
 import type { BodySource, GetResult, HeadRequest, HeadResult, ReadRange } from './contract.ts'
-import { openDataKey, type KeyRing } from './encryption.ts'
+import { openDataKey } from './encryption.ts'
+import type { Keyring } from '../secrets/keyring.ts'
 import { invalidRange, resolveRange, type ResolvedRange } from './range.ts'
 import type { RunningReads } from './running-reads.ts'
 
 export interface ReaderOptions extends BlobReading {
-  keys: KeyRing
+  keys: Keyring
   runningReads: RunningReads
 }
 
@@ -79,7 +80,7 @@ export class ObjectReader {
   }
 
   async #look(record: ObjectRecord, request: HeadRequest): Promise<{ head: HeadResult; dataKey: Buffer }> {
-    const dataKey = openDataKey(record.encryption, request.readKey, this.#options.keys)
+    const dataKey = openDataKey(record.bucketId, record.encryption, request.readKey, this.#options.keys)
     checkReadConditions(request.conditions, record.etag, record.modifiedMs)
     const partCount = record.body.kind === 'parts' ? record.body.partCount : null
     const range = await resolveObjectRange(this.#options.metadata, record, request.range)
