@@ -1,5 +1,8 @@
 //! The lane scheduler: many streams of one hash, side by side in vector registers.
 
+#[cfg(target_arch = "x86_64")]
+use std::array;
+
 use super::stream::{Block, BlockHash};
 
 /// Whole blocks that wait to be folded into a stream's chaining value.
@@ -17,23 +20,27 @@ pub(super) struct LaneKernel<const W: usize> {
     pub(super) from: usize,
     /// Folds the first `blocks` blocks of each job into its state; the jobs keep the rest. At most `lanes` jobs, each with
     /// at least `blocks` blocks.
-    pub(super) run: fn(jobs: &mut [Job<'_, W>], blocks: usize),
+    pub(super) run: RunLanes<W>,
 }
 
-/// Runs every job to its end with the kernels of this processor.
-pub(super) fn run<H: BlockHash<W>, const W: usize>(jobs: Vec<Job<'_, W>>) {
-    run_with::<H, W>(H::lane_kernels(), jobs);
+pub(super) type RunLanes<const W: usize> = fn(jobs: &mut [Job<'_, W>], blocks: usize);
+
+/// The name of the widest kernel.
+pub(super) fn widest<const W: usize>(kernels: &[LaneKernel<W>]) -> &'static str {
+    kernels.last().map_or("scalar", |kernel| kernel.name)
 }
 
-/// Name of the widest kernel.
-pub(super) fn widest<H: BlockHash<W>, const W: usize>() -> &'static str {
-    H::lane_kernels()
-        .last()
-        .map_or("scalar", |kernel| kernel.name)
+/// Only the kernel of that name, for any number of streams.
+pub(super) fn forced<const W: usize>(kernels: &[LaneKernel<W>], name: &str) -> Vec<LaneKernel<W>> {
+    let kernels = kernels.iter().filter(|kernel| kernel.name == name);
+    kernels
+        .map(|kernel| LaneKernel { from: 1, ..*kernel })
+        .collect()
 }
 
-/// [`run`] with given kernels, narrowest first. Longest jobs start first, so that the lanes end at about the same time.
-pub(super) fn run_with<H: BlockHash<W>, const W: usize>(
+/// Runs every job to its end with the given kernels, narrowest first. Longest jobs start first, so that the lanes end at
+/// about the same time.
+pub(super) fn run<H: BlockHash<W>, const W: usize>(
     kernels: &[LaneKernel<W>],
     mut jobs: Vec<Job<'_, W>>,
 ) {
@@ -41,8 +48,11 @@ pub(super) fn run_with<H: BlockHash<W>, const W: usize>(
     let width = kernels.last().map_or(0, |kernel| kernel.lanes);
     let mut active: Vec<Job<'_, W>> = Vec::with_capacity(width);
     loop {
-        let free = width - active.len();
-        active.extend(jobs.drain(jobs.len() - free.min(jobs.len())..));
+        while active.len() < width
+            && let Some(job) = jobs.pop()
+        {
+            active.push(job);
+        }
         let Some(kernel) = kernels
             .iter()
             .rev()
@@ -62,5 +72,27 @@ pub(super) fn run_with<H: BlockHash<W>, const W: usize>(
     }
     for job in active.into_iter().chain(jobs) {
         H::compress(job.state, job.blocks);
+    }
+}
+
+/// Hands jobs to a kernel that has its N lanes side by side: `state[word][lane]`, and as many blocks for each lane. Lanes
+/// without a job go along with the first job, and what they compute is dropped.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn gather<const W: usize, const N: usize>(
+    jobs: &mut [Job<'_, W>],
+    blocks: usize,
+    kernel: impl FnOnce(&mut [[u32; N]; W], &[&[Block]; N]),
+) {
+    assert!((1..=N).contains(&jobs.len()));
+    let job_of = |lane: usize| if lane < jobs.len() { lane } else { 0 };
+    let lanes: [&[Block]; N] = array::from_fn(|lane| &jobs[job_of(lane)].blocks[..blocks]);
+    let mut state: [[u32; N]; W] =
+        array::from_fn(|word| array::from_fn(|lane| jobs[job_of(lane)].state[word]));
+    kernel(&mut state, &lanes);
+    for (lane, job) in jobs.iter_mut().enumerate() {
+        for (word, state) in job.state.iter_mut().zip(&state) {
+            *word = state[lane];
+        }
+        job.blocks = &job.blocks[blocks..];
     }
 }

@@ -1,7 +1,13 @@
 //! MD5 (RFC 1321), one stream.
 
+use std::sync::OnceLock;
+
 use super::lanes::LaneKernel;
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{RunLanes, gather};
 use super::stream::{Block, BlockHash};
+#[cfg(target_arch = "x86_64")]
+use super::{md5_avx2, md5_avx512};
 
 pub(super) struct Md5;
 
@@ -16,8 +22,61 @@ impl BlockHash<4> for Md5 {
     }
 
     fn lane_kernels() -> &'static [LaneKernel<4>] {
-        &[]
+        static KERNELS: OnceLock<Vec<LaneKernel<4>>> = OnceLock::new();
+        KERNELS.get_or_init(detect_kernels)
     }
+}
+
+/// Where each begins to pay was measured on Zen 5.
+#[cfg(target_arch = "x86_64")]
+fn detect_kernels() -> Vec<LaneKernel<4>> {
+    let mut kernels = Vec::new();
+    if md5_avx2::is_available() {
+        // SAFETY: the processor has AVX2.
+        let run: RunLanes<4> = |jobs, blocks| {
+            gather(jobs, blocks, |state, lanes| unsafe {
+                md5_avx2::compress(state, lanes)
+            })
+        };
+        kernels.push(LaneKernel {
+            name: "avx2-x8",
+            lanes: 8,
+            from: 3,
+            run,
+        });
+    }
+    if md5_avx512::is_available() {
+        // SAFETY: the processor has AVX-512F.
+        let x16: RunLanes<4> = |jobs, blocks| {
+            gather(jobs, blocks, |state, lanes| unsafe {
+                md5_avx512::compress::<1, 16>(state, lanes)
+            })
+        };
+        // SAFETY: as above.
+        let x32: RunLanes<4> = |jobs, blocks| {
+            gather(jobs, blocks, |state, lanes| unsafe {
+                md5_avx512::compress::<2, 32>(state, lanes)
+            })
+        };
+        kernels.push(LaneKernel {
+            name: "avx512-x16",
+            lanes: 16,
+            from: 3,
+            run: x16,
+        });
+        kernels.push(LaneKernel {
+            name: "avx512-2x16",
+            lanes: 32,
+            from: 17,
+            run: x32,
+        });
+    }
+    kernels
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn detect_kernels() -> Vec<LaneKernel<4>> {
+    Vec::new()
 }
 
 /// T[i] = floor(2^32 * |sin(i + 1)|) (RFC 1321, section 3.4).
@@ -52,6 +111,7 @@ macro_rules! md5_rounds {
     };
     (@round $step:ident, $f:ident, $a:ident, $b:ident, $c:ident, $d:ident, $t:expr, [], $($s:literal),*) => {};
 }
+#[cfg(target_arch = "x86_64")]
 pub(super) use md5_rounds;
 
 /// The critical path of a step is what depends on `b`, the word just computed; everything else is written so that it can

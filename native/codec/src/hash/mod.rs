@@ -8,8 +8,18 @@ mod digest;
 mod fast;
 mod lanes;
 mod md5;
+#[cfg(target_arch = "x86_64")]
+mod md5_avx2;
+#[cfg(target_arch = "x86_64")]
+mod md5_avx512;
 mod sha256;
+#[cfg(target_arch = "x86_64")]
+mod sha256_avx512;
+#[cfg(target_arch = "x86_64")]
+mod sha256_ni;
 mod stream;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 
 use aws_lc_rs::{digest as aws, hmac};
 
@@ -19,7 +29,7 @@ pub use fast::FastDigest;
 use lanes::Job;
 use md5::Md5;
 use sha256::Sha256;
-use stream::Stream;
+use stream::{BlockHash, Stream};
 
 /// A hash function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,17 +121,41 @@ pub fn digest(algorithm: Algorithm, data: &[u8]) -> Digest {
 /// Algorithms may be mixed and slices may differ in length; a lane that runs dry takes up the next stream. The gain comes
 /// with streams of one algorithm and of some KiB each.
 pub fn update_many(work: &mut [(&mut Hasher, &[u8])]) {
-    let mut md5: Vec<Job<'_, 4>> = Vec::new();
-    let mut sha256: Vec<Job<'_, 8>> = Vec::new();
-    for (hasher, data) in work.iter_mut() {
+    let (md5, sha256) = jobs(work);
+    lanes::run::<Md5, 4>(Md5::lane_kernels(), md5);
+    lanes::run::<Sha256, 8>(Sha256::lane_kernels(), sha256);
+}
+
+/// [`update_many`] with one kernel of [`lane_kernels`], however few the streams; without it for other algorithms. For
+/// tests and measurements.
+pub fn update_many_with(kernel: &str, work: &mut [(&mut Hasher, &[u8])]) {
+    let (md5, sha256) = jobs(work);
+    lanes::run::<Md5, 4>(&lanes::forced(Md5::lane_kernels(), kernel), md5);
+    lanes::run::<Sha256, 8>(&lanes::forced(Sha256::lane_kernels(), kernel), sha256);
+}
+
+/// The kernels for many streams that this processor offers: algorithm, name, and how many streams it takes.
+pub fn lane_kernels() -> Vec<(Algorithm, &'static str, usize)> {
+    let md5 = Md5::lane_kernels()
+        .iter()
+        .map(|kernel| (Algorithm::Md5, kernel.name, kernel.lanes));
+    let sha256 = Sha256::lane_kernels()
+        .iter()
+        .map(|kernel| (Algorithm::Sha256, kernel.name, kernel.lanes));
+    md5.chain(sha256).collect()
+}
+
+/// Takes up all slices; what is left are whole blocks of MD5 and SHA-256.
+fn jobs<'a>(work: &'a mut [(&mut Hasher, &[u8])]) -> (Vec<Job<'a, 4>>, Vec<Job<'a, 8>>) {
+    let (mut md5, mut sha256) = (Vec::new(), Vec::new());
+    for (hasher, data) in work {
         match &mut hasher.inner {
             Inner::Md5(stream) => md5.extend(stream.job(data)),
             Inner::Sha1(context) => context.update(data),
             Inner::Sha256(stream) => sha256.extend(stream.job(data)),
         }
     }
-    lanes::run::<Md5, 4>(md5);
-    lanes::run::<Sha256, 8>(sha256);
+    (md5, sha256)
 }
 
 /// HMAC-SHA-256 (RFC 2104).
@@ -135,9 +169,9 @@ pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
 /// The widest kernel in use for many streams of `algorithm`.
 pub fn kernel_name(algorithm: Algorithm) -> &'static str {
     match algorithm {
-        Algorithm::Md5 => lanes::widest::<Md5, 4>(),
+        Algorithm::Md5 => lanes::widest(Md5::lane_kernels()),
         Algorithm::Sha1 => "scalar",
-        Algorithm::Sha256 => lanes::widest::<Sha256, 8>(),
+        Algorithm::Sha256 => lanes::widest(Sha256::lane_kernels()),
     }
 }
 

@@ -111,51 +111,97 @@ fn every_length_around_the_block_border() {
     }
 }
 
-/// Streams of random lengths, fed in random chunks: in each step of `steps` every stream takes some bytes, alone or together.
+/// Streams of random lengths, fed in random chunks. In each step every stream takes some bytes: one by one, together, or
+/// together with one certain kernel.
 #[derive(Debug, Clone)]
 struct Script {
     streams: Vec<(Algorithm, Vec<u8>)>,
-    steps: Vec<(bool, Vec<u16>)>,
+    steps: Vec<(Mode, Vec<u16>)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Mode {
+    OneByOne,
+    Together,
+    Kernel(&'static str),
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    let kernels = lane_kernels()
+        .into_iter()
+        .map(|(_, name, _)| Mode::Kernel(name));
+    prop::sample::select(
+        [Mode::OneByOne, Mode::Together]
+            .into_iter()
+            .chain(kernels)
+            .collect::<Vec<_>>(),
+    )
 }
 
 fn script() -> impl Strategy<Value = Script> {
     let algorithm = prop::sample::select(&ALL[..]);
-    let stream = (algorithm, 0..6000usize, any::<u8>()).prop_map(|(algorithm, length, seed)| {
-        (
-            algorithm,
-            (0..length)
-                .map(|i| (i as u8).wrapping_mul(31) ^ seed ^ (i >> 8) as u8)
-                .collect(),
-        )
-    });
-    let steps = prop::collection::vec(
-        (any::<bool>(), prop::collection::vec(0..3000u16, 1..9)),
-        0..8,
-    );
-    (prop::collection::vec(stream, 0..70), steps)
+    let byte = |i: usize, seed: u8| (i as u8).wrapping_mul(31) ^ seed ^ (i >> 8) as u8;
+    let stream =
+        (algorithm, 0..6000usize, any::<u8>()).prop_map(move |(algorithm, length, seed)| {
+            (algorithm, (0..length).map(|i| byte(i, seed)).collect())
+        });
+    let step = (mode(), prop::collection::vec(0..3000u16, 1..9));
+    let steps = prop::collection::vec(step, 0..8);
+    (prop::collection::vec(stream, 0..90), steps)
         .prop_map(|(streams, steps)| Script { streams, steps })
 }
 
+fn feed(mode: Mode, work: &mut [(&mut Hasher, &[u8])]) {
+    match mode {
+        Mode::OneByOne => work
+            .iter_mut()
+            .for_each(|(hasher, chunk)| hasher.update(chunk)),
+        Mode::Together => update_many(work),
+        Mode::Kernel(name) => update_many_with(name, work),
+    }
+}
+
+/// Every kernel with every number of streams it takes, and a few more.
+#[test]
+fn every_kernel_equals_the_reference() {
+    let data: Vec<Vec<u8>> = (0..40u8)
+        .map(|i| vec![i; 64 * (1 + usize::from(i) % 5) + usize::from(i)])
+        .collect();
+    for (algorithm, name, lanes) in lane_kernels() {
+        for streams in 1..=lanes + 3 {
+            let mut hashers = vec![Hasher::new(algorithm); streams];
+            let mut work: Vec<_> = hashers
+                .iter_mut()
+                .zip(data.iter().map(Vec::as_slice))
+                .collect();
+            feed(Mode::Kernel(name), &mut work);
+            for (hasher, data) in hashers.into_iter().zip(&data) {
+                assert_eq!(
+                    *hasher.finish(),
+                    reference(algorithm, data),
+                    "{algorithm:?}, {name}, {streams} streams"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn side_by_side_equals_one_by_one(script in script()) {
+    fn streams_may_change_between_lanes_and_alone(script in script()) {
         let mut hashers: Vec<(Hasher, &[u8])> =
             script.streams.iter().map(|(algorithm, data)| (Hasher::new(*algorithm), &data[..])).collect();
-        let rest = (true, vec![u16::MAX]);
-        for (together, lengths) in script.steps.iter().chain([&rest]) {
+        let rest = (Mode::Together, vec![u16::MAX]);
+        for (mode, lengths) in script.steps.iter().chain([&rest]) {
             let mut work = Vec::new();
             for (i, (hasher, data)) in hashers.iter_mut().enumerate() {
                 let (chunk, after) = data.split_at(data.len().min(usize::from(lengths[i % lengths.len()])));
                 *data = after;
                 work.push((hasher, chunk));
             }
-            if *together {
-                update_many(&mut work);
-            } else {
-                work.iter_mut().for_each(|(hasher, chunk)| hasher.update(chunk));
-            }
+            feed(*mode, &mut work);
         }
         for ((hasher, _), (algorithm, data)) in hashers.into_iter().zip(&script.streams) {
             prop_assert_eq!(hasher.finish().to_vec(), reference(*algorithm, data));

@@ -5,39 +5,68 @@ use std::sync::OnceLock;
 use super::field::{NibbleTable, affine_matrix};
 use super::matrix::Matrix;
 use super::scalar;
+#[cfg(target_arch = "x86_64")]
+use super::{avx2, gfni};
 
 /// Output rows that one pass over the sources computes.
 pub(super) const ROWS_AT_ONCE: usize = 4;
 
-/// An implementation of the product; narrowest first.
+/// An implementation of the multiplication of blocks by coefficients; slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kernel {
+pub enum Kernel {
     /// Portable; a table lookup per byte.
     Scalar,
+    /// 32 bytes at a time, by table lookups in registers.
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    /// 64 bytes at a time, by one instruction.
+    #[cfg(target_arch = "x86_64")]
+    GfniAvx512,
 }
 
 impl Kernel {
-    pub(super) const ALL: [Kernel; 1] = [Kernel::Scalar];
+    const ALL: &[Kernel] = &[
+        Kernel::Scalar,
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Kernel::GfniAvx512,
+    ];
 
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Kernel::Scalar => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kernel::GfniAvx512 => "gfni-avx512",
         }
     }
 
-    pub(super) fn is_available(self) -> bool {
+    pub fn is_available(self) -> bool {
         match self {
             Kernel::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::GfniAvx512 => gfni::is_available(),
         }
+    }
+
+    /// Those that this processor offers.
+    pub fn available() -> impl Iterator<Item = Kernel> {
+        Kernel::ALL
+            .iter()
+            .copied()
+            .filter(|kernel| kernel.is_available())
     }
 
     /// The best one this processor offers; found out once.
     pub(super) fn detected() -> Kernel {
         static DETECTED: OnceLock<Kernel> = OnceLock::new();
         *DETECTED.get_or_init(|| {
-            Kernel::ALL
-                .into_iter()
-                .rfind(|kernel| kernel.is_available())
+            Kernel::available()
+                .last()
                 .expect("the scalar kernel is always there")
         })
     }
@@ -77,6 +106,18 @@ impl Coefficients {
         );
         match kernel {
             Kernel::Scalar => scalar::multiply(self, sources, out, 0),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 => {
+                assert!(avx2::is_available());
+                // SAFETY: the processor has AVX2, by the assertion.
+                unsafe { avx2::multiply(self, sources, out) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::GfniAvx512 => {
+                assert!(gfni::is_available());
+                // SAFETY: the processor has GFNI, AVX-512F and AVX-512BW, by the assertion.
+                unsafe { gfni::multiply(self, sources, out) }
+            }
         }
     }
 }

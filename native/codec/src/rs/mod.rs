@@ -3,7 +3,11 @@
 //! A stripe has k data blocks and m parity blocks of one length; any k of them give back the others. Blocks 0..k are the
 //! data, k..k+m the parity. The construction is in `matrix.rs`.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod field;
+#[cfg(target_arch = "x86_64")]
+mod gfni;
 mod kernel;
 mod matrix;
 mod scalar;
@@ -14,7 +18,8 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
 
-use kernel::{Coefficients, Kernel};
+use kernel::Coefficients;
+pub use kernel::Kernel;
 use matrix::Matrix;
 
 /// Most data blocks of a code.
@@ -78,7 +83,11 @@ impl Code {
             .clone()
     }
 
-    fn with_kernel(k: usize, m: usize, kernel: Kernel) -> Code {
+    /// [`Code::new`] with a certain kernel, and tables of its own. For tests and measurements.
+    ///
+    /// # Panics
+    /// Also if the processor lacks it.
+    pub fn with_kernel(k: usize, m: usize, kernel: Kernel) -> Code {
         assert!(
             (1..=MAX_K).contains(&k) && m <= MAX_M,
             "no such erasure code: {k}+{m}"

@@ -2,12 +2,6 @@ use super::*;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-fn kernels() -> impl Iterator<Item = Kernel> {
-    Kernel::ALL
-        .into_iter()
-        .filter(|kernel| kernel.is_available())
-}
-
 /// Bytes without a pattern, from a seed (SplitMix64).
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
@@ -58,7 +52,7 @@ fn reference_parity(code: &Code, data: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_length_around_the_vector_widths() {
-    for kernel in kernels() {
+    for kernel in Kernel::available() {
         let code = Code::with_kernel(3, 5, kernel);
         for length in 1..=200 {
             let blocks = stripe(&code, 7, length);
@@ -73,7 +67,7 @@ fn every_length_around_the_vector_widths() {
 
 #[test]
 fn empty_blocks_and_codes_without_parity() {
-    for kernel in kernels() {
+    for kernel in Kernel::available() {
         assert!(
             stripe(&Code::with_kernel(4, 2, kernel), 1, 0)
                 .iter()
@@ -121,7 +115,7 @@ proptest! {
             .prop_flat_map(|(k, m)| (Just(k), Just(m), subsequence((0..k + m).collect::<Vec<_>>(), k).prop_shuffle())),
         length in prop_oneof![0..300usize, 4000..9000usize], seed in any::<u64>(), offset in 0..64usize, extra in any::<Index>(),
     ) {
-        for kernel in kernels() {
+        for kernel in Kernel::available() {
             let code = Code::with_kernel(k, m, kernel);
             // Blocks at odd addresses.
             let blocks: Vec<Vec<u8>> = stripe(&code, seed, length + offset);
