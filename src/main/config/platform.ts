@@ -1,0 +1,45 @@
+/** What the defaults rest on: facts of this host, gathered once so that reading the settings itself is pure. */
+import { accessSync, constants } from 'node:fs'
+import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os'
+
+export interface PlatformFacts {
+  /** Relative paths of settings start here. */
+  workingDir: string
+  /** Cores that this process may use (affinity and cgroup quota counted). */
+  cores: number
+  /** Memory that this process may use, in bytes: the host's, or the cgroup's limit where that is lower. */
+  memoryBytes: number
+  /** Addresses of the interfaces that other hosts can reach (no loopback, no link-local), IPv4 first. */
+  addresses: string[]
+  hostname: string
+  /** Whether this process can read the file. */
+  readable(path: string): boolean
+}
+
+export function platformFacts(): PlatformFacts {
+  const limit = process.constrainedMemory()
+  const total = totalmem()
+  return {
+    workingDir: process.cwd(),
+    cores: availableParallelism(),
+    memoryBytes: limit > 0 && limit < total ? limit : total,
+    addresses: reachableAddresses(),
+    hostname: hostname(),
+    readable,
+  }
+}
+
+function reachableAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
+  const usable = all.filter((one) => !one.internal && !one.address.startsWith('fe80:') && !one.address.startsWith('169.254.'))
+  return usable.toSorted((a, b) => a.family.localeCompare(b.family)).map((one) => one.address)
+}
+
+function readable(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK)
+    return true
+  } catch {
+    return false
+  }
+}

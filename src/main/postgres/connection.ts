@@ -1,0 +1,65 @@
+/** Connections to either kind of database, and what a failure of one means. */
+import { Client, type ClientConfig } from 'pg'
+
+/** The least server version: RETURNING old.* came with 18. */
+export const MIN_SERVER_VERSION = 18
+
+const CONNECT_TIMEOUT_MS = 5000
+
+/** A checked database URL (config/values.ts) as pg takes it. */
+export const clientConfigOfUrl = (url: string): ClientConfig => ({
+  connectionString: url,
+  application_name: 'anvil',
+  connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  keepAlive: true,
+})
+
+/** `host:port/database`, for messages: no user, no password. */
+export function describe(config: ClientConfig): string {
+  if (config.connectionString === undefined) return `${config.host}/${config.database}`
+  const url = new URL(config.connectionString)
+  return `${url.host || url.searchParams.get('host')}${url.pathname}`
+}
+
+/** Runs `work` on a connection of its own. */
+export async function withClient<T>(config: ClientConfig, work: (client: Client) => Promise<T>): Promise<T> {
+  const client = new Client(config)
+  // The query under way fails with the same error; without a listener it would end the process as well.
+  client.on('error', () => {})
+  await client.connect()
+  try {
+    return await work(client)
+  } finally {
+    await client.end()
+  }
+}
+
+/** Runs `work` in one transaction, which an error rolls back. */
+export async function inTransaction<T>(client: Client, work: () => Promise<T>): Promise<T> {
+  await client.query('BEGIN')
+  try {
+    const result = await work()
+    await client.query('COMMIT')
+    return result
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {}) // a lost connection has rolled back already
+    throw error
+  }
+}
+
+/** SQLSTATE of an error of the server, or null for others. */
+export function sqlState(error: unknown): string | null {
+  const code = error instanceof Error && 'code' in error ? error.code : null
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && 'severity' in (error as object) ? code : null
+}
+
+/**
+ * Whether an error says that the database is away for now (connection lost or refused, shutting down, recovering, out of
+ * connections, a statement that took too long, a server that is read-only since it is no longer the primary), as opposed to
+ * one that it would give again.
+ */
+export function isUnavailable(error: unknown): boolean {
+  const state = sqlState(error)
+  if (state === null) return error instanceof Error // pg's own: sockets, time limits, 'Connection terminated'
+  return state.startsWith('08') || state.startsWith('57P') || state.startsWith('53') || state === '57014' || state === '25006'
+}
