@@ -3,9 +3,9 @@
  * unmounted or broken disk, never a place for a new drive: new shards there would fill the file system below the mount
  * point (DESIGN §7).
  */
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { isId128, type DriveId } from '../../shared/ids.ts'
+import { readPrivateFile, writePrivateFile } from '../secrets/private-file.ts'
 
 export interface KnownDrive {
   path: string
@@ -26,13 +26,8 @@ export class KnownDrives {
   /** @throws Error when the file is there and cannot be understood */
   static load(stateDir: string): KnownDrives {
     const file = join(stateDir, 'drives.json')
-    let text: string
-    try {
-      text = readFileSync(file, 'utf8')
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return new KnownDrives(file, [])
-      throw error
-    }
+    const text = readPrivateFile(file)
+    if (text === null) return new KnownDrives(file, [])
     return new KnownDrives(file, parse(text, file))
   }
 
@@ -56,21 +51,7 @@ export class KnownDrives {
   }
 
   #save(drives: KnownDrive[]): void {
-    const temporary = `${this.#file}.new`
-    const fd = openSync(temporary, 'w', 0o644)
-    try {
-      writeSync(fd, `${JSON.stringify({ formatVersion: FORMAT_VERSION, drives }, null, 2)}\n`)
-      fsyncSync(fd)
-    } finally {
-      closeSync(fd)
-    }
-    renameSync(temporary, this.#file)
-    const folder = openSync(dirname(this.#file), 'r')
-    try {
-      fsyncSync(folder)
-    } finally {
-      closeSync(folder)
-    }
+    writePrivateFile(this.#file, `${JSON.stringify({ formatVersion: FORMAT_VERSION, drives }, null, 2)}\n`)
     this.#drives = drives
   }
 }

@@ -1,0 +1,42 @@
+/** What the main thread and a gateway thread say to each other. */
+import type { ClientConfig } from 'pg'
+import type { PgId } from '../../shared/ids.ts'
+import type { Config } from '../config/contract.ts'
+import type { GatewayHealth } from '../gateway/index.ts'
+import type { DriveView } from '../placement/groups.ts'
+
+/** What all gateways of a process are told when it changes. */
+export interface NodeView {
+  drives: DriveView
+  health: GatewayHealth
+  ready: GatewayHealth
+}
+
+export interface ThreadData {
+  config: Config
+  global: ClientConfig
+  regional: ClientConfig
+  view: NodeView
+}
+
+export interface GatewayReport {
+  /** Groups with an upload in them. */
+  inUse: PgId[]
+  /** When the oldest running read started, by this host's clock; null: none runs. */
+  oldestReadMs: number | null
+}
+
+export type ToThread =
+  | { type: 'view'; view: NodeView }
+  | { type: 'listen' }
+  | { type: 'report' }
+  | { type: 'drain'; ms: number }
+  | { type: 'close' }
+
+/** Each request is answered by the message of its name; a failure ends the thread with an error event. */
+export type FromThread =
+  | { type: 'created' }
+  | { type: 'listen'; port: number }
+  | { type: 'report'; report: GatewayReport }
+  | { type: 'drain' }
+  | { type: 'close' }

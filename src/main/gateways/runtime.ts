@@ -1,0 +1,88 @@
+/**
+ * All that one gateway thread needs, put together: connections to both databases, placement, the object store, the S3
+ * server. It runs on the main thread (ANVIL_GATEWAY_THREADS=0) or in any number of threads that share the port; each has
+ * connections and caches of its own. What belongs to the process (drives, workers, background work) stays with the node.
+ */
+import type { ClientConfig } from 'pg'
+import type { Logger } from 'pino'
+import type { PgId } from '../../shared/ids.ts'
+import type { Native } from '../../shared/native.ts'
+import type { Config } from '../config/contract.ts'
+import { openDirectory, type CachedDirectory } from '../directory/index.ts'
+import { createGateway, type GatewayHealth } from '../gateway/index.ts'
+import { openObjectMetadata } from '../metadata/index.ts'
+import type { ObjectMetadata } from '../metadata/contract.ts'
+import { RunningReads } from '../objects/running-reads.ts'
+import { AnvilObjectStore } from '../objects/store.ts'
+import { PlacementGroups, type DriveView } from '../placement/groups.ts'
+import { createKeyring, type Keyring } from '../secrets/keyring.ts'
+
+export interface GatewayInput {
+  config: Config
+  global: ClientConfig
+  regional: ClientConfig
+}
+
+/** What the process tells its gateways. */
+export interface GatewayHost {
+  native: Native
+  logger: Logger
+  view(): DriveView
+  health(): GatewayHealth
+  ready(): GatewayHealth
+}
+
+/** What the object data path of one thread stands on. */
+export interface StorageRuntime {
+  metadata: ObjectMetadata
+  directory: CachedDirectory
+  groups: PlacementGroups
+  keys: Keyring
+  close(): Promise<void>
+}
+
+export interface GatewayRuntime {
+  inUse(): PgId[]
+  oldestReadMs(): number | null
+  listen(): Promise<{ port: number }>
+  /** Takes no new requests; resolves when the running ones have ended or the time is over. */
+  drain(ms: number): Promise<void>
+}
+
+export async function openStorageRuntime(input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view'>): Promise<StorageRuntime> {
+  const { config } = input
+  const { native, logger } = host
+  const keys = createKeyring(config.encryptionKeys)
+  const metadata = await openObjectMetadata({ database: input.regional, logger })
+  const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger })
+  const groups = new PlacementGroups({
+    metadata, native, view: () => host.view(), erasureCode: config.erasureCode, allowUnprotectedWrites: config.allowUnprotectedWrites,
+  })
+  return {
+    metadata,
+    directory,
+    groups,
+    keys,
+    async close() {
+      await directory.close()
+      await metadata.close()
+    },
+  }
+}
+
+export function createGatewayRuntime(config: Config, storage: StorageRuntime, host: GatewayHost): GatewayRuntime {
+  const { metadata, directory, groups, keys } = storage
+  const { native, logger } = host
+  const runningReads = new RunningReads()
+  const store = new AnvilObjectStore({ native, groups, etag: config.etag, metadata, keys, directory, runningReads })
+  const gateway = createGateway({
+    store, directory, logger, region: config.region, listen: config.http, tls: config.tls, s3Domain: config.s3Domain,
+    health: () => host.health(), ready: () => host.ready(),
+  })
+  return {
+    inUse: () => groups.inUse,
+    oldestReadMs: () => runningReads.oldestMs(),
+    listen: () => gateway.listen(),
+    drain: (ms) => gateway.drain(ms),
+  }
+}

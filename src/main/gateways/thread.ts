@@ -1,0 +1,52 @@
+/** A gateway thread: the same runtime as on the main thread, steered by messages. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { loadNative } from '../../shared/load-native.ts'
+import { assert } from '../../shared/errors.ts'
+import { createLogger } from '../observability/logger.ts'
+import type { FromThread, NodeView, ThreadData, ToThread } from './messages.ts'
+import { createGatewayRuntime, openStorageRuntime, type GatewayHost } from './runtime.ts'
+
+assert(parentPort !== null, 'runs in a worker thread')
+const port = parentPort
+const data = workerData as ThreadData
+let view: NodeView = data.view
+
+const send = (message: FromThread): void => port.postMessage(message)
+
+// structured clone makes plain arrays of the keys
+const encryptionKeys = data.config.encryptionKeys.map(({ id, key }) => ({ id, key: Buffer.from(key) }))
+const config = { ...data.config, encryptionKeys }
+const host: GatewayHost = {
+  native: loadNative(), logger: createLogger(config.rustLog), view: () => view.drives, health: () => view.health, ready: () => view.ready,
+}
+const storage = await openStorageRuntime({ config, global: data.global, regional: data.regional }, host)
+const runtime = createGatewayRuntime(config, storage, host)
+
+async function handle(message: ToThread): Promise<void> {
+  switch (message.type) {
+    case 'view':
+      view = message.view
+      return
+    case 'listen':
+      return send({ type: 'listen', port: (await runtime.listen()).port })
+    case 'report':
+      return send({ type: 'report', report: { inUse: runtime.inUse(), oldestReadMs: runtime.oldestReadMs() } })
+    case 'drain':
+      await runtime.drain(message.ms)
+      return send({ type: 'drain' })
+    case 'close':
+      await storage.close()
+      send({ type: 'close' })
+      return port.close()
+  }
+}
+
+port.on('message', (message: ToThread) => {
+  handle(message).catch((error: unknown) => {
+    // the main thread sees it as this thread's error event
+    queueMicrotask(() => {
+      throw error
+    })
+  })
+})
+send({ type: 'created' })

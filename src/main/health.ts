@@ -1,0 +1,58 @@
+/** What `/-/healthz` and `/-/readyz` answer, and what the log warns of: can the node serve, and what could a loss cost? */
+import type { LocalDrive } from './drives/local-drives.ts'
+import type { ErasureCode } from './placement/erasure-code.ts'
+
+export interface Health {
+  ok: boolean
+  /** For people and probes; JSON. */
+  body: {
+    status: 'ok' | 'degraded' | 'unavailable'
+    warnings: string[]
+    version: string
+    metadata: { state: 'ok' | 'away'; reason: string }
+    code: string | null
+    drives: { path: string; state: string; reason: string }[]
+  }
+}
+
+export interface HealthInput {
+  version: string
+  draining: boolean
+  metadata: { state: 'ok' | 'away'; reason: string }
+  code: ErasureCode | null
+  drives: readonly LocalDrive[]
+}
+
+function warningsOf({ code, drives }: HealthInput): string[] {
+  const warnings: string[] = []
+  for (const { path, state, reason } of drives) if (state !== 'online') warnings.push(`drive ${path} is ${state}: ${reason}`)
+  if (code === null) warnings.push('no drive takes new shards: writes are refused')
+  else if (code.m === 0) warnings.push('new objects are kept once, without redundancy: the loss of a drive loses data (give ANVIL_DATA_DIRS more drives)')
+  else if (drives.length > 1) warnings.push('all drives are on one host: the loss of the host loses data')
+  return warnings
+}
+
+/** Liveness: the process answers. Degraded is alive. */
+export function nodeHealth(input: HealthInput): Health {
+  const { version, metadata, code, drives } = input
+  const troubled = metadata.state !== 'ok' || code === null || drives.some((drive) => drive.state !== 'online')
+  return {
+    ok: true,
+    body: {
+      status: troubled ? 'degraded' : 'ok',
+      warnings: warningsOf(input),
+      version,
+      metadata,
+      code: code === null ? null : `${code.k}+${code.m}`,
+      drives: drives.map(({ path, state, reason }) => ({ path, state, reason })),
+    },
+  }
+}
+
+/** Readiness: the node can read and knows its metadata. Draining is not ready. */
+export function nodeReadiness(input: HealthInput): Health {
+  const health = nodeHealth(input)
+  const readable = input.drives.some((drive) => drive.state === 'online' || drive.state === 'full')
+  const ok = !input.draining && input.metadata.state === 'ok' && readable
+  return ok ? health : { ok, body: { ...health.body, status: 'unavailable' } }
+}

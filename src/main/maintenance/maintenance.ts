@@ -1,0 +1,89 @@
+/** All background work of a node, started and stopped together, with one view of its progress. */
+import type { Logger } from 'pino'
+import type { DriveId, PgId } from '../../shared/ids.ts'
+import type { Native } from '../../shared/native.ts'
+import type { Directory } from '../directory/contract.ts'
+import type { ObjectMetadata } from '../metadata/contract.ts'
+import type { PlacementGroups } from '../placement/groups.ts'
+import { BackgroundWork, type TaskStatus } from './background.ts'
+import { bucketDeletions } from './bucket-deletions.ts'
+import { compaction, scrubbing } from './drive-upkeep.ts'
+import { uploadExpiry } from './expired-uploads.ts'
+import { garbageCollection } from './gc.ts'
+import { groupUpkeep, reencoding } from './groups-upkeep.ts'
+import { orphanCollection } from './orphans.ts'
+import { RemovalGuard } from './removal-guard.ts'
+import { DamageReports, shardRepair } from './repair.ts'
+
+export interface MaintenanceOptions {
+  native: Native
+  metadata: ObjectMetadata
+  directory: Directory
+  groups: PlacementGroups
+  logger: Logger
+  /** Drives that are online. */
+  drives(): DriveId[]
+  inUse(): Promise<ReadonlySet<PgId>>
+  periods: MaintenancePeriods
+}
+
+export interface MaintenancePeriods {
+  /** Every live byte is read and verified once in this time. */
+  scrubMs: number
+  /** Records younger than this are not suspected to be orphans. */
+  orphanAgeMs: number
+}
+
+export interface Maintenance {
+  status(): { tasks: readonly TaskStatus[]; damage: Record<string, number>; removalPaused: string }
+  /** A drive came online: what waits for it starts now. */
+  driveOnline(): void
+  scrubNow(): void
+  /** Everything that looks at intervals looks now. */
+  runNow(): void
+  confirmRemoval(): Promise<void>
+  stop(): Promise<void>
+}
+
+export function startMaintenance(options: MaintenanceOptions): Maintenance {
+  const { native, metadata, directory, groups, logger, drives, inUse, periods } = options
+  const work = new BackgroundWork(logger)
+  const guard = new RemovalGuard({ native, metadata, drives })
+  const damage = new DamageReports(metadata, logger)
+  native.setDamageListener((one) => damage.add(one))
+
+  const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
+  const tasks = [
+    groupUpkeep({ native, metadata, groups, logger, inUse }),
+    shardRepair({ native, metadata, groups, logger, drives }),
+    reencoding({ native, metadata, groups, logger, inUse }),
+    garbageCollection({ native, metadata, groups, guard, logger, drives }),
+    orphanCollection({ native, metadata, groups, guard, drives, minAgeMs: periods.orphanAgeMs }),
+    compaction({ native, drives }),
+    scrub,
+    uploadExpiry(metadata),
+    bucketDeletions(metadata, directory),
+  ]
+  for (const task of tasks) work.start(task)
+
+  return {
+    status: () => ({ tasks: work.status, damage: { ...damage.counters }, removalPaused: guard.reason }),
+    driveOnline() {
+      work.wake('repair')
+      work.wake('placement groups')
+      work.wake('re-encoding')
+    },
+    scrubNow() {
+      scrub.hurry()
+      work.wake(scrub.name)
+    },
+    runNow() {
+      for (const task of tasks) work.wake(task.name)
+    },
+    confirmRemoval: () => guard.confirm(),
+    async stop() {
+      await work.stop()
+      await damage.flush()
+    },
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * The composition root: starts one node, keeps it running, ends it in order. The one file that knows every room.
+ */
+import { mkdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { loadNative } from '../shared/load-native.ts'
+import { DRAIN_MS } from '../shared/limits.ts'
+import type { Native } from '../shared/native.ts'
+import { openAdminSocket } from './admin-socket.ts'
+import type { Config } from './config/contract.ts'
+import { prepareDatabases, type PreparedDatabases } from './directory/index.ts'
+import { LocalDrives } from './drives/local-drives.ts'
+import { mainThreadGateways, threadGateways, type Gateways } from './gateways/gateways.ts'
+import type { NodeView } from './gateways/messages.ts'
+import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
+import { nodeHealth, nodeReadiness, type HealthInput } from './health.ts'
+import { checkHost } from './host-checks.ts'
+import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
+import { loadNodeId } from './node-id.ts'
+import { NodeLease } from './node-lease.ts'
+import type { Logger } from './observability/logger.ts'
+import { VERSION } from './version.ts'
+import { startWorkerPool } from './worker-pool.ts'
+
+export interface NodeOptions {
+  initCluster: boolean
+  logger: Logger
+}
+
+export interface RunningNode {
+  port: number
+  databases: PreparedDatabases
+  /** Resolves with the exit code when the node has ended by itself (not by `stop`). */
+  failed: Promise<Error>
+  /** SIGTERM: no new requests, running ones end up to a limit, then everything that was started is stopped. */
+  stop(): Promise<void>
+}
+
+/** A start that cannot go on; one line each for standard error. */
+export class StartError extends Error {
+  readonly lines: readonly string[]
+
+  constructor(lines: readonly string[]) {
+    super(lines.join('\n'))
+    this.lines = lines
+  }
+}
+
+/** How often health is looked at for gateways in other threads. */
+const VIEW_MS = 500
+
+/** @throws StartError, or what a part of the node throws; everything started so far is stopped then */
+export async function startNode(config: Config, { initCluster, logger }: NodeOptions): Promise<RunningNode> {
+  // what has been started, to be stopped in the reverse order
+  const started: { name: string; stop: () => Promise<unknown> }[] = []
+  const began = <T>(name: string, part: T, stop: (part: T) => Promise<unknown>): T => {
+    started.push({ name, stop: () => stop(part) })
+    return part
+  }
+  const stopAll = async (): Promise<void> => {
+    for (let part = started.pop(); part !== undefined; part = started.pop()) {
+      try {
+        logger.debug({ part: part.name }, 'stopping')
+        await part.stop()
+      } catch (error) {
+        logger.error({ err: error, part: part.name }, `${part.name} did not stop cleanly`)
+      }
+    }
+  }
+  try {
+    return await start(config, initCluster, logger, began, stopAll)
+  } catch (error) {
+    await stopAll()
+    throw error
+  }
+}
+
+type Began = <T>(name: string, part: T, stop: (part: T) => Promise<unknown>) => T
+
+async function start(config: Config, initCluster: boolean, logger: Logger, began: Began, stopAll: () => Promise<void>): Promise<RunningNode> {
+  mkdirSync(config.stateDir, { recursive: true })
+  const findings = checkHost(config.stateDir)
+  for (const warning of findings.warnings) logger.warn(warning)
+  if (findings.mistakes.length > 0) throw new StartError(findings.mistakes)
+
+  const nodeId = await loadNodeId(config.stateDir)
+  const native = openNative(config, logger)
+  const databases = began('databases', await prepareDatabases(config, { initCluster, logger }), (part) => part.stop())
+  let drives: LocalDrives | null = null
+  const view = () => drives?.view() ?? { version: 0, drives: [], everTwoDrives: false }
+  const storageInput = { config, global: databases.global, regional: databases.regional }
+  const storage = began('storage', await openStorageRuntime(storageInput, { native, logger, view }), (part) => part.close())
+  began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
+
+  drives = began('drives', new LocalDrives({
+    native, metadata: storage.metadata, logger, stateDir: config.stateDir, paths: config.dataDirs, deploymentId: databases.deploymentId, nodeId,
+  }), (part) => part.stop())
+  await drives.start()
+
+  let draining = false
+  const health = new HealthReport(() => ({
+    version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
+  }), logger)
+  const host: GatewayHost = { native, logger, view, health: () => health.live(), ready: () => health.readiness() }
+  let fail: (error: Error) => void = () => {}
+  const failed = new Promise<Error>((resolve) => {
+    fail = resolve
+  })
+  const gateways = began('gateways', await openGateways(config, databases, storage, host, fail), async (part) => {
+    draining = true
+    await part.drain(DRAIN_MS)
+    await part.close()
+  })
+  began('gateway view', watchView(gateways, drives, () => ({ drives: view(), health: health.live(), ready: health.readiness() })), (part) => part.stop())
+
+  const lease = began('lease', new NodeLease({
+    metadata: storage.metadata,
+    logger,
+    node: { nodeId, addrs: config.publicAddrs, grpcAddr: config.publicGrpcAddr, zone: config.zone, version: VERSION },
+    oldestReadMs: async () => (await gateways.report()).oldestReadMs,
+    onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
+  }), (part) => part.stop())
+  await lease.start()
+
+  const maintenance = began('background work', startMaintenance({
+    native, metadata: storage.metadata, directory: storage.directory, groups: storage.groups, logger,
+    drives: () => drives.readable,
+    inUse: async () => (await gateways.report()).inUse,
+    periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs },
+  }), (part) => part.stop())
+  drives.on('online', () => maintenance.driveOnline())
+
+  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health), logger), (part) => part.close())
+  const { port } = await gateways.listen()
+  health.warn()
+  // requests end before what serves them: drained first, although the gateways were made before other parts
+  const stop = async (): Promise<void> => {
+    draining = true
+    await gateways.drain(DRAIN_MS)
+    await stopAll()
+  }
+  return { port, databases, failed, stop }
+}
+
+function openNative(config: Config, logger: Logger): Native {
+  const native = loadNative()
+  native.init({ memoryLimitBytes: config.memoryLimitBytes, logFilter: config.rustLog, runtimeThreads: Math.max(2, availableParallelism()) })
+  native.setLogger(({ level, target, message }) => logger[level]({ target }, message))
+  logger.debug({ features: native.features() }, 'addon loaded')
+  return native
+}
+
+async function openGateways(
+  config: Config, databases: PreparedDatabases, storage: StorageRuntime, host: GatewayHost, fail: (error: Error) => void,
+): Promise<Gateways> {
+  if (config.gatewayThreads === 0) return mainThreadGateways(createGatewayRuntime(config, storage, host))
+  const view: NodeView = { drives: host.view(), health: host.health(), ready: host.ready() }
+  return threadGateways(config.gatewayThreads, { config, global: databases.global, regional: databases.regional, view }, fail)
+}
+
+/** Keeps the gateways' view of drives and health up to date. */
+function watchView(gateways: Gateways, drives: LocalDrives, view: () => NodeView): { stop(): Promise<void> } {
+  const update = (): void => gateways.update(view())
+  drives.on('change', update)
+  const timer = setInterval(update, VIEW_MS)
+  return {
+    stop: () => {
+      clearInterval(timer)
+      drives.off('change', update)
+      return Promise.resolve()
+    },
+  }
+}
+
+/** Health as it is now; says in the log when a warning is new. */
+class HealthReport {
+  readonly #input: () => HealthInput
+  readonly #logger: Logger
+  #warned = new Set<string>()
+
+  constructor(input: () => HealthInput, logger: Logger) {
+    this.#input = input
+    this.#logger = logger
+  }
+
+  live(): ReturnType<typeof nodeHealth> {
+    return nodeHealth(this.#input())
+  }
+
+  readiness(): ReturnType<typeof nodeHealth> {
+    return nodeReadiness(this.#input())
+  }
+
+  warn(): void {
+    const warnings = new Set(this.live().body.warnings)
+    for (const warning of warnings) if (!this.#warned.has(warning)) this.#logger.warn(warning)
+    this.#warned = warnings
+  }
+}
+
+function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport) {
+  return {
+    'GET /status': async () => ({
+      health: health.live().body,
+      drives: drives.all,
+      driveStats: native.driveStats(),
+      engine: native.stats(),
+      metadata: await storage.metadata.counts(),
+      background: maintenance.status(),
+    }),
+    'POST /scrub': () => maintenance.scrubNow(),
+    'POST /run-now': () => maintenance.runNow(),
+    'POST /removal/confirm': () => maintenance.confirmRemoval(),
+  }
+}
