@@ -1,0 +1,45 @@
+/** Stages that are one command of another tool. */
+import path from 'node:path'
+import { type Counts, noCounts, plus } from './counts.ts'
+import { root, run } from './process.ts'
+
+/** A tool that passes or fails as one. */
+export async function runTool(title: string, command: string, args: string[]): Promise<Counts> {
+  const { code, output } = await run(command, args)
+  if (code === 0) return { ...noCounts, passed: 1 }
+  console.log(`✖ ${title}\n${output.trimEnd()}`)
+  return { ...noCounts, failed: 1 }
+}
+
+export function installed(name: string): string {
+  return path.join(root, 'node_modules', '.bin', name)
+}
+
+const cargoWorkspace = ['--manifest-path', path.join(root, 'native', 'Cargo.toml'), '--workspace', ...(process.env['CI'] === 'true' ? ['--locked'] : [])]
+
+/** The profile is the addon's own, so that the heavy dependencies (aws-lc above all) are compiled once and not twice. */
+export async function runRust(): Promise<Counts> {
+  const tests = await run('cargo', ['test', '--release', '--no-fail-fast', ...cargoWorkspace])
+  let counts = countCargo(tests.output)
+  if (tests.code !== 0) {
+    console.log(tests.output.trimEnd())
+    // Did not compile, or a test process died before its summary.
+    if (counts.failed === 0) counts = plus(counts, { ...noCounts, failed: 1 })
+  }
+  return plus(counts, await runClippy())
+}
+
+async function runClippy(): Promise<Counts> {
+  const { code } = await run('cargo', ['clippy', '--version'])
+  if (code === 0) return runTool('clippy', 'cargo', ['clippy', '--release', '--all-targets', ...cargoWorkspace, '--', '-D', 'warnings'])
+  console.log('- clippy is not installed (rustup component add clippy)')
+  return { ...noCounts, skipped: 1 }
+}
+
+function countCargo(output: string): Counts {
+  let counts: Counts = { ...noCounts }
+  for (const [, passed, failed, skipped] of output.matchAll(/^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored;/gm)) {
+    counts = plus(counts, { passed: Number(passed), failed: Number(failed), skipped: Number(skipped) })
+  }
+  return counts
+}
