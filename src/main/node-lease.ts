@@ -1,7 +1,6 @@
 /** Keeps this node's lease in the regional database, and publishes with it when the oldest running read started. */
 import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { NodeId } from '../shared/ids.ts'
 import type { NodeRecord, ObjectMetadata } from './metadata/contract.ts'
 
 const LEASE_MS = 30_000

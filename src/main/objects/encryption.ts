@@ -13,8 +13,8 @@ import type { ReadKey, RequestedEncryption } from './contract.ts'
 
 const NO_KEY = Buffer.alloc(0)
 
-/** What a wrapped data key belongs to. A copy within a bucket shares the key with its source; another bucket never does. */
-const context = (bucketId: BucketId): string => `bucket/${bucketId}`
+/** What a wrapped data key is for. A copy within a bucket shares the key with its source; another bucket never does. */
+const purpose = (bucketId: BucketId): string => `object-data-key/${bucketId}`
 
 /** A data key with the form in which it is kept. `dataKey` is empty when there is no encryption. */
 export interface DataKey {
@@ -62,8 +62,8 @@ export function newDataKey(requested: RequestedEncryption, bucket: Bucket, keys:
 
 function serverSide(bucketId: BucketId, keys: Keyring): DataKey {
   const dataKey = randomBytes(32)
-  const { keyId, wrapped } = keys.wrap('data-key', context(bucketId), dataKey)
-  return { dataKey, encryption: { kind: 's3', keyId, wrappedKey: wrapped.toString('base64') } }
+  const { keyId, wrapped } = keys.wrap(dataKey, purpose(bucketId))
+  return { dataKey, encryption: { kind: 's3', keyId, wrappedKey: wrapped } }
 }
 
 /**
@@ -78,7 +78,7 @@ export function openDataKey(bucketId: BucketId, encryption: Encryption, readKey:
     case 'none':
       return NO_KEY
     case 's3':
-      return keys.unwrap('data-key', context(bucketId), { keyId: encryption.keyId, wrapped: Buffer.from(encryption.wrappedKey, 'base64') })
+      return keys.unwrap(encryption.keyId, encryption.wrappedKey, purpose(bucketId))
     case 'c':
       if (readKey === null) {
         throw new AnvilError('InvalidRequest',
