@@ -1,0 +1,49 @@
+/** The style that a machine can check. */
+import assert from 'node:assert/strict'
+import path from 'node:path'
+import { test } from 'node:test'
+import { testPatterns } from '../support/runner/stages.ts'
+import { files, handWritten } from './sources.ts'
+
+const MAX_LINES = 500
+const code = handWritten(['src', 'scripts', 'test', 'bench', 'bin', 'native', 'migrations', 'proto', 'docker', '.ci'], ['.ts', '.mjs', '.cjs', '.rs', '.sql', '.proto', '.c', '.py', '.sh', ''])
+const here = 'test/tidy/'
+
+test('files have names that say what they hold', () => {
+  const vague = /(^|\/|[-_.])(utils?|helpers?|misc|common|stuff)([-_.]|$|\/)/
+  assert.deepEqual(code.map(({ file }) => file).filter((file) => vague.test(file)), [])
+})
+
+test('nothing is left to do later', () => {
+  assert.deepEqual(places(/\b(TODO|FIXME|XXX|HACK)\b/), [])
+})
+
+test('files hold one idea', () => {
+  const long = code.filter(({ text }) => text.split('\n').length - 1 > MAX_LINES)
+  assert.deepEqual(long.map(({ file }) => file), [])
+})
+
+test('no error is dropped without a word why', () => {
+  assert.deepEqual(places(/catch\s*(\([^)]*\))?\s*\{\s*\}\s*$|\.catch\(\(\) => (\{\s*\}|undefined|null)\)[^/]*$/, ['.ts', '.mjs']), [])
+})
+
+test('no test is left focused', () => {
+  assert.deepEqual(places(/\b(test|it|describe)\.only\(|\bonly: true\b/, ['.ts']), [])
+})
+
+test('every test file belongs to a stage of npm test', () => {
+  const forgotten = files(['src', 'test', 'scripts', 'bench'])
+    .filter((file) => /\.test\.\w+$/.test(file))
+    .filter((file) => !testPatterns.some((pattern) => path.matchesGlob(file, pattern)))
+  assert.deepEqual(forgotten, [])
+})
+
+test('nothing names a folder of one machine', () => {
+  assert.deepEqual(places(/(['"`(\s=])\/(home|root|Users|work)\/\w/), [])
+})
+
+function places(pattern: RegExp, extensions?: string[]): string[] {
+  return code
+    .filter(({ file }) => !file.startsWith(here) && (extensions === undefined || extensions.includes(path.extname(file))))
+    .flatMap(({ file, text }) => text.split('\n').flatMap((line, i) => (pattern.test(line) ? [`${file}:${i + 1}: ${line.trim()}`] : [])))
+}
