@@ -1,10 +1,10 @@
-//! MD5 (RFC 1321), one stream.
+//! MD5 (RFC 1321): the portable kernels, for one stream and for a few interleaved.
 
+use std::array;
+use std::hint::black_box;
 use std::sync::OnceLock;
 
-use super::lanes::LaneKernel;
-#[cfg(target_arch = "x86_64")]
-use super::lanes::{RunLanes, gather};
+use super::lanes::{LaneKernel, RunLanes, gather};
 use super::stream::{Block, BlockHash};
 #[cfg(target_arch = "x86_64")]
 use super::{md5_avx2, md5_avx512};
@@ -16,9 +16,9 @@ impl BlockHash<4> for Md5 {
     const BIG_ENDIAN: bool = false;
 
     fn compress(state: &mut [u32; 4], blocks: &[Block]) {
-        for block in blocks {
-            compress_block(state, block);
-        }
+        let mut words = state.map(|word| [word]);
+        compress_lanes(&mut words, &[blocks]);
+        *state = words.map(|[word]| word);
     }
 
     fn lane_kernels() -> &'static [LaneKernel<4>] {
@@ -27,10 +27,25 @@ impl BlockHash<4> for Md5 {
     }
 }
 
-/// Where each begins to pay was measured on Zen 5.
-#[cfg(target_arch = "x86_64")]
+/// The kernels of this processor. `from` is where each begins to pay on Zen 5.
 fn detect_kernels() -> Vec<LaneKernel<4>> {
-    let mut kernels = Vec::new();
+    let x2: RunLanes<4> = |jobs, blocks| gather(jobs, blocks, compress_lanes::<2>);
+    let x3: RunLanes<4> = |jobs, blocks| gather(jobs, blocks, compress_lanes::<3>);
+    let mut kernels = vec![
+        LaneKernel {
+            name: "scalar-x2",
+            lanes: 2,
+            from: 2,
+            run: x2,
+        },
+        LaneKernel {
+            name: "scalar-x3",
+            lanes: 3,
+            from: 3,
+            run: x3,
+        },
+    ];
+    #[cfg(target_arch = "x86_64")]
     if md5_avx2::is_available() {
         // SAFETY: the processor has AVX2.
         let run: RunLanes<4> = |jobs, blocks| {
@@ -40,48 +55,32 @@ fn detect_kernels() -> Vec<LaneKernel<4>> {
         };
         kernels.push(LaneKernel {
             name: "avx2-x8",
-            lanes: 8,
-            from: 3,
+            lanes: md5_avx2::LANES,
+            from: 7,
             run,
         });
     }
+    #[cfg(target_arch = "x86_64")]
     if md5_avx512::is_available() {
         // SAFETY: the processor has AVX-512F.
-        let x16: RunLanes<4> = |jobs, blocks| {
+        let run: RunLanes<4> = |jobs, blocks| {
             gather(jobs, blocks, |state, lanes| unsafe {
-                md5_avx512::compress::<1, 16>(state, lanes)
+                md5_avx512::compress(state, lanes)
             })
         };
-        // SAFETY: as above.
-        let x32: RunLanes<4> = |jobs, blocks| {
-            gather(jobs, blocks, |state, lanes| unsafe {
-                md5_avx512::compress::<2, 32>(state, lanes)
-            })
-        };
-        kernels.push(LaneKernel {
-            name: "avx512-x16",
-            lanes: 16,
-            from: 3,
-            run: x16,
-        });
         kernels.push(LaneKernel {
             name: "avx512-2x16",
-            lanes: 32,
-            from: 17,
-            run: x32,
+            lanes: md5_avx512::LANES,
+            from: 5,
+            run,
         });
     }
     kernels
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-fn detect_kernels() -> Vec<LaneKernel<4>> {
-    Vec::new()
-}
-
 /// T[i] = floor(2^32 * |sin(i + 1)|) (RFC 1321, section 3.4).
 #[rustfmt::skip]
-pub(super) const T: [u32; 64] = [
+pub(super) static T: [u32; 64] = [
     0xd76a_a478, 0xe8c7_b756, 0x2420_70db, 0xc1bd_ceee, 0xf57c_0faf, 0x4787_c62a, 0xa830_4613, 0xfd46_9501,
     0x6980_98d8, 0x8b44_f7af, 0xffff_5bb1, 0x895c_d7be, 0x6b90_1122, 0xfd98_7193, 0xa679_438e, 0x49b4_0821,
     0xf61e_2562, 0xc040_b340, 0x265e_5a51, 0xe9b6_c7aa, 0xd62f_105d, 0x0244_1453, 0xd8a1_e681, 0xe7d3_fbc8,
@@ -111,35 +110,38 @@ macro_rules! md5_rounds {
     };
     (@round $step:ident, $f:ident, $a:ident, $b:ident, $c:ident, $d:ident, $t:expr, [], $($s:literal),*) => {};
 }
-#[cfg(target_arch = "x86_64")]
 pub(super) use md5_rounds;
 
+/// Folds the blocks of N lanes, all of one length, into the chaining values `state[word][lane]`. For N = 2 and 3 the
+/// lanes' steps fill each other's waiting times at next to no cost; four would not fit the registers.
+///
 /// The critical path of a step is what depends on `b`, the word just computed; everything else is written so that it can
 /// be added before (in G the two halves share no set bit, so an addition joins them).
-#[inline]
-fn compress_block(state: &mut [u32; 4], block: &Block) {
-    let (words, _) = block.as_chunks::<4>();
-    let word = |i: usize| u32::from_le_bytes(words[i]);
+fn compress_lanes<const N: usize>(state: &mut [[u32; N]; 4], lanes: &[&[Block]; N]) {
+    // Not known to the compiler, which would move additions of known constants behind those that a step waits for.
+    let constants = black_box(&T);
     let [mut a, mut b, mut c, mut d] = *state;
-    macro_rules! step {
-        (F, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
-            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($d ^ ($b & ($c ^ $d))), $s)
-        };
-        (G, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
-            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($c & !$d).wrapping_add($b & $d), $s)
-        };
-        (H, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
-            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($b ^ ($c ^ $d)), $s)
-        };
-        (I, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
-            step!(@ $a, $b, word($m).wrapping_add(T[$t]).wrapping_add($c ^ ($b | !$d)), $s)
-        };
-        (@ $a:ident, $b:ident, $sum:expr, $s:literal) => {
-            $a = $a.wrapping_add($sum).rotate_left($s).wrapping_add($b)
-        };
+    for block in 0..lanes[0].len() {
+        let blocks: [&Block; N] = array::from_fn(|lane| &lanes[lane][block]);
+        let word = |lane: usize, i: usize| u32::from_le_bytes(blocks[lane].as_chunks::<4>().0[i]);
+        let before = [a, b, c, d];
+        macro_rules! step {
+            ($f:ident, $a:ident, $b:ident, $c:ident, $d:ident, $m:literal, $t:expr, $s:literal) => {
+                for i in 0..N {
+                    let early = $a[i].wrapping_add(word(i, $m)).wrapping_add(constants[$t]);
+                    let sum = step!(@$f early, $b[i], $c[i], $d[i]);
+                    $a[i] = sum.rotate_left($s).wrapping_add($b[i]);
+                }
+            };
+            (@F $early:ident, $b:expr, $c:expr, $d:expr) => { $early.wrapping_add($d ^ ($b & ($c ^ $d))) };
+            (@G $early:ident, $b:expr, $c:expr, $d:expr) => { $early.wrapping_add($c & !$d).wrapping_add($b & $d) };
+            (@H $early:ident, $b:expr, $c:expr, $d:expr) => { $early.wrapping_add($b ^ ($c ^ $d)) };
+            (@I $early:ident, $b:expr, $c:expr, $d:expr) => { $early.wrapping_add($c ^ ($b | !$d)) };
+        }
+        md5_rounds!(step, a, b, c, d);
+        for (word, before) in [&mut a, &mut b, &mut c, &mut d].into_iter().zip(before) {
+            *word = array::from_fn(|lane| word[lane].wrapping_add(before[lane]));
+        }
     }
-    md5_rounds!(step, a, b, c, d);
-    for (word, new) in state.iter_mut().zip([a, b, c, d]) {
-        *word = word.wrapping_add(new);
-    }
+    *state = [a, b, c, d];
 }

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::md5::{T, md5_rounds};
+use super::ordering::summed_256;
 use super::stream::Block;
 use super::transpose::words_of_8;
 
@@ -40,7 +41,7 @@ pub(super) fn compress(state: &mut [[u32; LANES]; 4], lanes: &[&[Block]; LANES])
             };
             (@ $a:ident, $b:ident, $mixed:expr, $m:literal, $t:expr, $s:literal) => {
                 let constant = _mm256_set1_epi32(T[$t].cast_signed());
-                let early = _mm256_add_epi32(_mm256_add_epi32(message[$m], constant), $a);
+                let early = summed_256(_mm256_add_epi32(_mm256_add_epi32(message[$m], constant), $a));
                 let sum = _mm256_add_epi32(early, $mixed);
                 let turned = _mm256_or_si256(_mm256_slli_epi32::<$s>(sum), _mm256_srli_epi32::<{ 32 - $s }>(sum));
                 $a = _mm256_add_epi32(turned, $b);

@@ -12,6 +12,8 @@ mod md5;
 mod md5_avx2;
 #[cfg(target_arch = "x86_64")]
 mod md5_avx512;
+#[cfg(target_arch = "x86_64")]
+mod ordering;
 mod sha256;
 #[cfg(target_arch = "x86_64")]
 mod sha256_avx512;

@@ -35,7 +35,7 @@ impl BlockHash<8> for Sha256 {
     }
 }
 
-/// Where each begins to pay was measured on Zen 5.
+/// The kernels of this processor. `from` is where each begins to pay on Zen 5.
 #[cfg(target_arch = "x86_64")]
 fn detect_kernels() -> Vec<LaneKernel<8>> {
     let mut kernels = Vec::new();
@@ -61,7 +61,7 @@ fn detect_kernels() -> Vec<LaneKernel<8>> {
                 sha256_avx512::compress(state, lanes)
             })
         };
-        let from = if has_sha_instructions { 8 } else { 3 };
+        let from = if has_sha_instructions { 11 } else { 3 };
         kernels.push(LaneKernel {
             name: "avx512-x16",
             lanes: 16,

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::md5_avx512::{load, store};
+use super::ordering::summed_512;
 use super::sha256::K;
 use super::stream::Block;
 use super::transpose::words_of_16;
@@ -42,10 +43,8 @@ pub(super) fn compress(state: &mut [[u32; LANES]; 8], lanes: &[&[Block]; LANES])
                 let choose = _mm512_ternarylogic_epi32::<CHOOSE>(e, f, g);
                 let scheduled =
                     _mm512_add_epi32(w[$t % 16], _mm512_set1_epi32(K[$t].cast_signed()));
-                let t1 = _mm512_add_epi32(
-                    _mm512_add_epi32(h, scheduled),
-                    _mm512_add_epi32(big_sigma1, choose),
-                );
+                let early = summed_512(_mm512_add_epi32(h, scheduled));
+                let t1 = _mm512_add_epi32(summed_512(_mm512_add_epi32(early, choose)), big_sigma1);
                 let big_sigma0 = _mm512_ternarylogic_epi32::<XOR>(
                     _mm512_ror_epi32::<2>(a),
                     _mm512_ror_epi32::<13>(a),
