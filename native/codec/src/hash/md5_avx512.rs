@@ -20,11 +20,7 @@ pub(super) fn is_available() -> bool {
 
 /// Folds the blocks of the lanes, all of one length, into the chaining values `state[word][lane]`.
 #[target_feature(enable = "avx512f")]
-pub(super) fn compress<const GROUPS: usize, const N: usize>(
-    state: &mut [[u32; N]; 4],
-    lanes: &[&[Block]; N],
-) {
-    const { assert!(GROUPS * LANES == N) };
+pub(super) fn compress(state: &mut [[u32; LANES]; 4], lanes: &[&[Block]; LANES]) {
     let mut words: [[__m512i; GROUPS]; 4] = array::from_fn(|word| {
         array::from_fn(|group| load(&state[word].as_chunks::<GROUP_LANES>().0[group]))
     });
