@@ -60,6 +60,17 @@ export function sqlState(error: unknown): string | null {
  */
 export function isUnavailable(error: unknown): boolean {
   const state = sqlState(error)
-  if (state === null) return error instanceof Error // pg's own: sockets, time limits, 'Connection terminated'
+  if (state === null) return error instanceof Error && (hasNetworkCode(error) || DRIVER_MESSAGES.test(error.message))
   return state.startsWith('08') || state.startsWith('57P') || state.startsWith('53') || state === '57014' || state === '25006'
+}
+
+/** What pg says, without a code, of a connection that is lost or an answer that does not come. */
+const DRIVER_MESSAGES = /^(?:Connection terminated|Connection ended|timeout expired|timeout exceeded when trying to connect|Query read timeout|Client (?:has encountered a connection error|was closed) and is not queryable)/
+
+const NETWORK_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'])
+
+/** A Unix socket that is not there is ENOENT, which files know too: the failed call tells them apart. */
+function hasNetworkCode(error: Error): boolean {
+  const { code, syscall } = error as NodeJS.ErrnoException
+  return code !== undefined && (NETWORK_CODES.has(code) || (code === 'ENOENT' && syscall === 'connect'))
 }

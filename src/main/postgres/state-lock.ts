@@ -48,7 +48,7 @@ export async function lockState(stateDir: string, role: LockRole, { waitMs = 30_
     const holder = readHolder(stateDir)
     seenNode = holder?.role === 'node' && isAlive(holder.pid) ? seenNode + 1 : 0
     if (seenNode >= 3 || Date.now() >= deadline) throw new StateInUseError(stateDir, holder)
-    await sleep(100, undefined, { signal })
+    await sleep(50, undefined, { signal })
   }
 }
 

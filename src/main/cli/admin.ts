@@ -1,0 +1,20 @@
+/** anvil admin …: everything that talks to the databases directly. */
+import type { Command } from 'commander'
+import { addAppCommands } from './admin-app.ts'
+import { addBucketCommands } from './admin-bucket.ts'
+import { addMigrateCommand } from './admin-migrate.ts'
+import { addPolicyCommands } from './admin-policy.ts'
+import { addRegionCommands } from './admin-regions.ts'
+import { addTenantCommands } from './admin-tenant.ts'
+
+export function addAdminCommands(program: Command): void {
+  const admin = program
+    .command('admin')
+    .description('manage the deployment; needs the same settings as a node, and takes effect on running nodes within 2 seconds')
+  addMigrateCommand(admin)
+  addRegionCommands(admin)
+  addTenantCommands(admin)
+  addAppCommands(admin)
+  addPolicyCommands(admin)
+  addBucketCommands(admin)
+}
