@@ -25,6 +25,8 @@ import { startWorkerPool } from './worker-pool.ts'
 export interface NodeOptions {
   initCluster: boolean
   logger: Logger
+  /** Ends the waiting for databases during the start. */
+  signal?: AbortSignal
 }
 
 export interface RunningNode {
@@ -50,7 +52,8 @@ export class StartError extends Error {
 const VIEW_MS = 500
 
 /** @throws StartError, or what a part of the node throws; everything started so far is stopped then */
-export async function startNode(config: Config, { initCluster, logger }: NodeOptions): Promise<RunningNode> {
+export async function startNode(config: Config, options: NodeOptions): Promise<RunningNode> {
+  const { logger } = options
   // what has been started, to be stopped in the reverse order
   const started: { name: string; stop: () => Promise<unknown> }[] = []
   const began = <T>(name: string, part: T, stop: (part: T) => Promise<unknown>): T => {
@@ -68,7 +71,7 @@ export async function startNode(config: Config, { initCluster, logger }: NodeOpt
     }
   }
   try {
-    return await start(config, initCluster, logger, began, stopAll)
+    return await start(config, options, began, stopAll)
   } catch (error) {
     await stopAll()
     throw error
@@ -77,7 +80,8 @@ export async function startNode(config: Config, { initCluster, logger }: NodeOpt
 
 type Began = <T>(name: string, part: T, stop: (part: T) => Promise<unknown>) => T
 
-async function start(config: Config, initCluster: boolean, logger: Logger, began: Began, stopAll: () => Promise<void>): Promise<RunningNode> {
+async function start(config: Config, options: NodeOptions, began: Began, stopAll: () => Promise<void>): Promise<RunningNode> {
+  const { logger } = options
   mkdirSync(config.stateDir, { recursive: true })
   const findings = checkHost(config.stateDir)
   for (const warning of findings.warnings) logger.warn(warning)
@@ -85,7 +89,7 @@ async function start(config: Config, initCluster: boolean, logger: Logger, began
 
   const nodeId = await loadNodeId(config.stateDir)
   const native = openNative(config, logger)
-  const databases = began('databases', await prepareDatabases(config, { initCluster, logger }), (part) => part.stop())
+  const databases = began('databases', await prepareDatabases(config, options), (part) => part.stop())
   let drives: LocalDrives | null = null
   const view = () => drives?.view() ?? { version: 0, drives: [], everTwoDrives: false }
   const storageInput = { config, global: databases.global, regional: databases.regional }

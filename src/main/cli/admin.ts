@@ -1,7 +1,9 @@
 /** anvil admin …: everything that talks to the databases directly. */
 import type { Command } from 'commander'
 import { addAppCommands } from './admin-app.ts'
+import { addBackgroundCommands } from './admin-background.ts'
 import { addBucketCommands } from './admin-bucket.ts'
+import { addDriveCommands } from './admin-drive.ts'
 import { addMigrateCommand } from './admin-migrate.ts'
 import { addPolicyCommands } from './admin-policy.ts'
 import { addRegionCommands } from './admin-regions.ts'
@@ -17,4 +19,6 @@ export function addAdminCommands(program: Command): void {
   addAppCommands(admin)
   addPolicyCommands(admin)
   addBucketCommands(admin)
+  addDriveCommands(admin)
+  addBackgroundCommands(admin)
 }

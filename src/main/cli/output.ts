@@ -1,7 +1,5 @@
 /** What commands print: lines and tables for people, JSON for programs. */
 
-export type Row = Record<string, string | number | boolean | Date | null>
-
 export const printLine = (line: string): void => void process.stdout.write(`${line}\n`)
 
 export const printJson = (value: unknown): void => printLine(JSON.stringify(value, null, 2))
@@ -26,5 +24,6 @@ export function printCredentials(credentials: { accessKey: string; secretKey: st
 function cell(value: unknown): string {
   if (value instanceof Date) return value.toISOString()
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
-  return value === null || value === undefined ? '-' : String(value)
+  if (typeof value === 'string' || typeof value === 'number') return String(value)
+  return value === null || value === undefined ? '-' : JSON.stringify(value)
 }

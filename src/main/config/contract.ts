@@ -29,6 +29,10 @@ export interface Config {
   allowUnprotectedWrites: boolean
   rustLog: string
   metadataCacheTtlMs: number
+  /** ANVIL_SCRUB_PERIOD_SECS: within this time every stored byte is read and verified once. */
+  scrubPeriodMs: number
+  /** ANVIL_ORPHAN_AGE_SECS: records on drives younger than this are not suspected to be orphans. */
+  orphanAgeMs: number
   bootstrapAccessKey: string | null
   bootstrapSecretKey: string | null
 }
