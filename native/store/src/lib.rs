@@ -1,10 +1,14 @@
 //! The store of one drive. See native/CONTRACT.md.
 
+pub mod core;
 pub mod disk;
+mod driver;
+mod folder;
 pub mod format;
+mod index;
 pub mod limits;
-mod stub;
+mod stats;
 mod types;
 
-pub use stub::{DriveStore, ShardWriter};
+pub use driver::{DriveStore, ShardWriter};
 pub use types::*;

@@ -27,7 +27,10 @@ pub struct Block {
 impl Block {
     /// Computes the CRCs; for callers that have none yet.
     pub fn new(data: Bytes) -> Self {
-        let crcs = data.chunks(limits::UNIT_BYTES).map(crate::format::checksum::crc32c).collect();
+        let crcs = data
+            .chunks(limits::UNIT_BYTES)
+            .map(crate::format::checksum::crc32c)
+            .collect();
         Self { data, crcs }
     }
 }
@@ -67,9 +70,15 @@ pub enum DamageReason {
 pub enum StoreError {
     NotFound,
     /// The shard is known and does not verify; nothing of it is served.
-    Corrupt { key: ShardKey, block: u32, reason: DamageReason },
+    Corrupt {
+        key: ShardKey,
+        block: u32,
+        reason: DamageReason,
+    },
     /// The drive was told a higher generation of the placement group.
-    StaleGeneration { current: u64 },
+    StaleGeneration {
+        current: u64,
+    },
     /// No room for new shards; removals and compaction go on.
     Full,
     /// A write or an fsync failed; the drive is out until a person looks.
@@ -92,14 +101,18 @@ impl fmt::Display for StoreError {
             Self::NotFound => f.write_str("no such shard"),
             Self::Corrupt { key, block, reason } => {
                 write!(f, "block {block} of shard {} of blob ", key.index)?;
-                key.blob.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                key.blob
+                    .iter()
+                    .try_for_each(|byte| write!(f, "{byte:02x}"))?;
                 f.write_str(match reason {
                     DamageReason::Crc => " does not match its checksum",
                     DamageReason::Missing => " is missing on the drive",
                     DamageReason::Io => " cannot be read",
                 })
             }
-            Self::StaleGeneration { current } => write!(f, "generation too low, the drive knows {current}"),
+            Self::StaleGeneration { current } => {
+                write!(f, "generation too low, the drive knows {current}")
+            }
             Self::Full => f.write_str("no room for new shards"),
             Self::Failed(reason) => write!(f, "drive failed: {reason}"),
             Self::Io(error) => write!(f, "{error}"),
@@ -122,7 +135,11 @@ impl std::error::Error for StoreError {
 
 impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
-        if error.raw_os_error() == Some(libc::ENOSPC) { Self::Full } else { Self::Io(std::sync::Arc::new(error)) }
+        if error.raw_os_error() == Some(libc::ENOSPC) {
+            Self::Full
+        } else {
+            Self::Io(std::sync::Arc::new(error))
+        }
     }
 }
 
@@ -133,8 +150,14 @@ pub enum Probe {
     /// A folder without a drive in it (`lost+found` does not count).
     Empty,
     /// Something else lies there; what, in words.
-    Foreign { found: String },
-    Drive { drive: [u8; 16], deployment: [u8; 16], format_version: u32 },
+    Foreign {
+        found: String,
+    },
+    Drive {
+        drive: [u8; 16],
+        deployment: [u8; 16],
+        format_version: u32,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -20,17 +20,31 @@ impl RealDisk {
     }
 
     fn at(&self, path: &str) -> PathBuf {
-        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+        if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
     }
 }
 
 impl Disk for RealDisk {
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(RealFile(fs::OpenOptions::new().read(true).write(true).open(self.at(path))?)))
+        Ok(Arc::new(RealFile(
+            fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.at(path))?,
+        )))
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        let options = fs::OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.at(path))?;
+        let options = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(self.at(path))?;
         Ok(Arc::new(RealFile(options)))
     }
 
@@ -39,7 +53,9 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
-        fs::read_dir(self.at(dir))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        fs::read_dir(self.at(dir))?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
@@ -51,7 +67,9 @@ impl Disk for RealDisk {
     }
 
     fn now_ms(&self) -> u64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64)
     }
 
     fn random(&self) -> u64 {
@@ -77,7 +95,10 @@ fn space(path: &Path) -> io::Result<Space> {
     }
     // SAFETY: statvfs succeeded and has filled it.
     let stat = unsafe { stat.assume_init() };
-    Ok(Space { total: stat.f_blocks * stat.f_frsize, free: stat.f_bavail * stat.f_frsize })
+    Ok(Space {
+        total: stat.f_blocks * stat.f_frsize,
+        free: stat.f_bavail * stat.f_frsize,
+    })
 }
 
 struct RealFile(fs::File);
@@ -105,7 +126,12 @@ impl File for RealFile {
             while !rest.is_empty() {
                 // SAFETY: IoSlice has the layout of iovec, `rest` outlives the call, and its length is at most 1024.
                 let written = unsafe {
-                    libc::pwritev(self.0.as_raw_fd(), rest.as_ptr().cast(), rest.len() as libc::c_int, offset as libc::off_t)
+                    libc::pwritev(
+                        self.0.as_raw_fd(),
+                        rest.as_ptr().cast(),
+                        rest.len() as libc::c_int,
+                        offset as libc::off_t,
+                    )
                 };
                 match written {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
@@ -139,7 +165,14 @@ impl File for RealFile {
 
     fn reserve(&self, len: u64) -> io::Result<()> {
         // SAFETY: a plain system call on a descriptor that lives as long as `self`.
-        match unsafe { libc::fallocate(self.0.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len as libc::off_t) } {
+        match unsafe {
+            libc::fallocate(
+                self.0.as_raw_fd(),
+                libc::FALLOC_FL_KEEP_SIZE,
+                0,
+                len as libc::off_t,
+            )
+        } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }

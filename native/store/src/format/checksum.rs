@@ -35,7 +35,9 @@ pub struct Masks(u64);
 
 impl Masks {
     pub fn new(place: &Place, key: &ShardKey, block: u32) -> Self {
-        let half = |bytes: &[u8; 16], from: usize| u64::from_le_bytes(bytes[from..from + 8].try_into().expect("eight bytes"));
+        let half = |bytes: &[u8; 16], from: usize| {
+            u64::from_le_bytes(bytes[from..from + 8].try_into().expect("eight bytes"))
+        };
         let words = [
             half(&place.drive, 0),
             half(&place.drive, 8),

@@ -13,7 +13,11 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(deployment: [u8; 16], drive: [u8; 16]) -> Self {
-        Self { format_version: FORMAT_VERSION, deployment, drive }
+        Self {
+            format_version: FORMAT_VERSION,
+            deployment,
+            drive,
+        }
     }
 
     pub fn to_json(self) -> String {

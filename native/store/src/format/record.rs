@@ -29,9 +29,16 @@ pub enum Kind {
 
 impl Kind {
     fn from(value: u8) -> Option<Self> {
-        [Self::Shard, Self::Sealed, Self::Tombstone, Self::Generation, Self::Mark, Self::Block]
-            .into_iter()
-            .find(|kind| *kind as u8 == value)
+        [
+            Self::Shard,
+            Self::Sealed,
+            Self::Tombstone,
+            Self::Generation,
+            Self::Mark,
+            Self::Block,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == value)
     }
 }
 
@@ -87,14 +94,27 @@ impl Header {
 
     /// Where the data begins, from the beginning of the record.
     pub fn data_offset(&self) -> u64 {
-        let to = if self.kind == Kind::Block { limits::PAGE_BYTES } else { RECORD_ALIGN_BYTES };
+        let to = if self.kind == Kind::Block {
+            limits::PAGE_BYTES
+        } else {
+            RECORD_ALIGN_BYTES
+        };
         align(HEADER_BYTES as u64 + u64::from(self.tail_len), to)
     }
 
     /// Length of the whole record with its padding.
     pub fn record_len(&self) -> u64 {
-        let to = if self.kind == Kind::Block { limits::PAGE_BYTES } else { RECORD_ALIGN_BYTES };
-        self.data_offset() + if self.has_data() { align(u64::from(self.data_len), to) } else { 0 }
+        let to = if self.kind == Kind::Block {
+            limits::PAGE_BYTES
+        } else {
+            RECORD_ALIGN_BYTES
+        };
+        self.data_offset()
+            + if self.has_data() {
+                align(u64::from(self.data_len), to)
+            } else {
+                0
+            }
     }
 
     /// Appends the fixed part and the tail, without padding, as it must lie at `offset` of `place`.
@@ -106,7 +126,13 @@ impl Header {
         out.extend_from_slice(&[self.kind as u8, self.key.index]);
         out.extend_from_slice(&self.key.bucket.to_le_bytes());
         out.extend_from_slice(&self.key.blob);
-        for word in [self.key.pg, self.generation, self.lsn, self.batch, self.written_ms] {
+        for word in [
+            self.key.pg,
+            self.generation,
+            self.lsn,
+            self.batch,
+            self.written_ms,
+        ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
         out.extend_from_slice(&self.block.to_le_bytes());
@@ -125,7 +151,8 @@ impl Header {
     /// The length of the tail that a header seems to have, before anything is verified: how much must be read to verify it.
     /// `None` if this is no header at all.
     pub fn peek(bytes: &[u8]) -> Option<usize> {
-        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let word =
+            |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         if bytes.len() < HEADER_BYTES || word(0) != MAGIC {
             return None;
         }
@@ -137,7 +164,11 @@ impl Header {
     pub fn decode<'a>(place: &Place, offset: u64, bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let tail_len = Self::peek(bytes)?;
         let tail = bytes.get(HEADER_BYTES..HEADER_BYTES + tail_len)?;
-        let stored = u64::from_le_bytes(bytes[HEADER_BYTES - 8..HEADER_BYTES].try_into().expect("eight bytes"));
+        let stored = u64::from_le_bytes(
+            bytes[HEADER_BYTES - 8..HEADER_BYTES]
+                .try_into()
+                .expect("eight bytes"),
+        );
         if header_checksum(place, offset, &[&bytes[..HEADER_BYTES - 8], tail]) != stored {
             return None;
         }
@@ -147,7 +178,12 @@ impl Header {
         }
         let kind = Kind::from(fields.u8())?;
         let index = fields.u8();
-        let key = ShardKey { bucket: fields.u64(), blob: fields.bytes(), pg: fields.u64(), index };
+        let key = ShardKey {
+            bucket: fields.u64(),
+            blob: fields.bytes(),
+            pg: fields.u64(),
+            index,
+        };
         let header = Self {
             kind,
             key,
@@ -174,7 +210,15 @@ pub fn checksums_len(data_len: usize) -> usize {
 
 /// The bytes that one block of `block_bytes` takes in a dedicated segment.
 pub fn block_stride(block_bytes: u32) -> u64 {
-    let mut header = Header::new(Kind::Block, ShardKey { bucket: 0, blob: [0; 16], pg: 0, index: 0 });
+    let mut header = Header::new(
+        Kind::Block,
+        ShardKey {
+            bucket: 0,
+            blob: [0; 16],
+            pg: 0,
+            index: 0,
+        },
+    );
     header.data_len = block_bytes;
     header.tail_len = checksums_len(block_bytes as usize) as u32;
     header.record_len()
@@ -182,11 +226,19 @@ pub fn block_stride(block_bytes: u32) -> u64 {
 
 /// Payload of a Mark record: length of the name (u32), name, value.
 pub fn encode_mark(name: &str, value: &str) -> Vec<u8> {
-    [&(name.len() as u32).to_le_bytes(), name.as_bytes(), value.as_bytes()].concat()
+    [
+        &(name.len() as u32).to_le_bytes(),
+        name.as_bytes(),
+        value.as_bytes(),
+    ]
+    .concat()
 }
 
 pub fn decode_mark(tail: &[u8]) -> Option<(String, String)> {
     let (len, rest) = tail.split_at_checked(4)?;
     let (name, value) = rest.split_at_checked(u32::from_le_bytes(len.try_into().ok()?) as usize)?;
-    Some((String::from_utf8(name.to_vec()).ok()?, String::from_utf8(value.to_vec()).ok()?))
+    Some((
+        String::from_utf8(name.to_vec()).ok()?,
+        String::from_utf8(value.to_vec()).ok()?,
+    ))
 }

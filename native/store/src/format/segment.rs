@@ -1,7 +1,7 @@
 //! The header of a segment file: one page, and for shared segments a second copy of it behind the first.
 
 use super::checksum::{Place, header_checksum};
-use super::{Fields, FORMAT_VERSION};
+use super::{FORMAT_VERSION, Fields};
 use crate::limits::PAGE_BYTES;
 
 const MAGIC: u32 = 0x5356_4e41; // "ANVS"
@@ -38,10 +38,19 @@ impl SegmentHeader {
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
         out.extend_from_slice(&(self.kind as u64).to_le_bytes());
         out.extend_from_slice(&self.place.drive);
-        for word in [self.place.epoch, self.place.salt, self.size, self.created_ms] {
+        for word in [
+            self.place.epoch,
+            self.place.salt,
+            self.size,
+            self.created_ms,
+        ] {
             out.extend_from_slice(&word.to_le_bytes());
         }
-        let unseeded = Place { drive: self.place.drive, epoch: 0, salt: 0 };
+        let unseeded = Place {
+            drive: self.place.drive,
+            epoch: 0,
+            salt: 0,
+        };
         let checksum = header_checksum(&unseeded, 0, &[&out]);
         out.extend_from_slice(&checksum.to_le_bytes());
         debug_assert_eq!(out.len(), HEADER_BYTES);
@@ -64,9 +73,22 @@ impl SegmentHeader {
             3 => SegmentKind::Free,
             _ => return None,
         };
-        let place = Place { drive: fields.bytes(), epoch: fields.u64(), salt: fields.u64() };
-        let header = Self { kind, place, size: fields.u64(), created_ms: fields.u64() };
-        let unseeded = Place { drive: place.drive, epoch: 0, salt: 0 };
+        let place = Place {
+            drive: fields.bytes(),
+            epoch: fields.u64(),
+            salt: fields.u64(),
+        };
+        let header = Self {
+            kind,
+            place,
+            size: fields.u64(),
+            created_ms: fields.u64(),
+        };
+        let unseeded = Place {
+            drive: place.drive,
+            epoch: 0,
+            salt: 0,
+        };
         let valid = fields.u64() == header_checksum(&unseeded, 0, &[&bytes[..HEADER_BYTES - 8]]);
         (valid && place.drive == *drive).then_some(header)
     }

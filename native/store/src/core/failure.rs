@@ -1,0 +1,68 @@
+//! A drive that failed stays failed: what the kernel holds of it can no longer be told from what the drive holds.
+
+use std::io::{self, IoSlice};
+
+use super::Core;
+use crate::disk::{Disk, is_no_space};
+use crate::stats::add;
+use crate::types::{Result, StoreError};
+
+/// Written, as well as it can be, when a write or an fsync fails, so that a restart does not try again: after a failed fsync
+/// the page cache shows bytes that never reached the drive. A person looks at the drive and removes the file.
+pub const FAILED_FILE: &str = "failed";
+
+impl Core {
+    pub fn check_working(&self) -> Result<()> {
+        match self.failure.lock().as_ref() {
+            Some(reason) => Err(StoreError::Failed(reason.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the drive out for good.
+    pub(super) fn fail(&self, what: &str, error: &io::Error) -> StoreError {
+        add(&self.stats.io_errors, 1);
+        let mut failure = self.failure.lock();
+        if failure.is_none() {
+            let reason = format!("{what}: {error}");
+            tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
+            leave_word(self.disk.as_ref(), &reason);
+            *failure = Some(reason);
+        }
+        StoreError::Failed(failure.clone().unwrap_or_default())
+    }
+
+    /// What a failed write of new data means: no room, or the end of the drive.
+    pub(super) fn write_failed(&self, what: &str, error: &io::Error) -> StoreError {
+        if is_no_space(error) {
+            self.space_ran_out();
+            StoreError::Full
+        } else {
+            self.fail(what, error)
+        }
+    }
+}
+
+fn leave_word(disk: &dyn Disk, reason: &str) {
+    let written = disk.create(FAILED_FILE).and_then(|file| {
+        file.write_at(&[IoSlice::new(reason.as_bytes())], 0)?;
+        file.sync()?;
+        disk.sync_dir("")
+    });
+    if let Err(error) = written {
+        tracing::error!(%error, "cannot leave word of the failure on the drive");
+    }
+}
+
+/// Refuses a drive on which an earlier process left word of a failure.
+pub(super) fn refuse_failed(disk: &dyn Disk) -> Result<()> {
+    let Ok(file) = disk.open(FAILED_FILE) else {
+        return Ok(());
+    };
+    let mut text = vec![0; 1024];
+    let read = file.read_at(&mut text, 0).unwrap_or(0);
+    let reason = String::from_utf8_lossy(&text[..read]).into_owned();
+    Err(StoreError::Failed(format!(
+        "{reason} (earlier; check the drive, then remove its file `{FAILED_FILE}`)"
+    )))
+}

@@ -1,0 +1,197 @@
+//! Reading: every byte that leaves has been verified.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::Core;
+use super::files::FileId;
+use super::stream::block_data_offset;
+use crate::format::checksum::{Masks, Place, crc32c};
+use crate::format::record::{HEADER_BYTES, Header, Kind, block_stride, checksums_len};
+use crate::format::segment::DEDICATED_START;
+use crate::index::entry::Entry;
+use crate::limits::UNIT_BYTES;
+use crate::stats::add;
+use crate::types::{DamageReason, Result, ShardKey, StoreError};
+
+/// Up to this distance between a header and the range that is wanted both are read at once.
+const READ_THROUGH_BYTES: u64 = 64 * 1024;
+
+/// Where a block lies.
+struct Site {
+    file: FileId,
+    place: Place,
+    offset: u64,
+    data_offset: u64,
+    kind: Kind,
+}
+
+impl Core {
+    /// Verified bytes `[offset, offset + len)` of one block. A generation that is higher than what the drive was told must
+    /// have been told to it before (see [`super::Op::Generation`]).
+    pub fn read(
+        &self,
+        key: &ShardKey,
+        generation: u64,
+        block: u32,
+        offset: u32,
+        len: u32,
+    ) -> Result<Bytes> {
+        loop {
+            let (entry, site, _pin) = {
+                let index = self.index.read();
+                let current = index.generation(key.pg);
+                if generation < current {
+                    return Err(StoreError::StaleGeneration { current });
+                }
+                let entry = index.lookup(key)?.ok_or(StoreError::NotFound)?;
+                let salt = index
+                    .segments
+                    .get(&entry.log.epoch)
+                    .map(|shared| (shared.salt, shared.slot));
+                (
+                    entry,
+                    self.site(&entry, block, salt),
+                    self.files.pin(entry.log.epoch),
+                )
+            };
+            let end = u64::from(offset) + u64::from(len);
+            if block >= entry.blocks || end > u64::from(entry.block_len(block)) {
+                return Err(StoreError::Invalid(format!(
+                    "bytes {offset}..{end} of block {block} of a shard of {} blocks",
+                    entry.blocks
+                )));
+            }
+            let result = match site {
+                Some(site) => self.read_site(key, &entry, block, &site, offset, len),
+                None => Err(DamageReason::Missing),
+            };
+            match result {
+                Ok(bytes) => {
+                    add(&self.stats.reads, 1);
+                    add(&self.stats.read_bytes, u64::from(len));
+                    return Ok(bytes);
+                }
+                // Not damage if the shard was moved, replaced or removed in the meantime.
+                Err(_) if self.index.read().lookup(key)? != Some(entry) => {}
+                Err(reason) => {
+                    let counter = if reason == DamageReason::Io {
+                        &self.stats.io_errors
+                    } else {
+                        &self.stats.crc_errors
+                    };
+                    add(counter, 1);
+                    return Err(StoreError::Corrupt {
+                        key: *key,
+                        block,
+                        reason,
+                    });
+                }
+            }
+        }
+    }
+
+    fn site(&self, entry: &Entry, block: u32, shared: Option<(u64, u64)>) -> Option<Site> {
+        if let Some(dedicated) = entry.dedicated {
+            return Some(Site {
+                file: FileId::Dedicated(dedicated.id),
+                place: self.place(dedicated.id, dedicated.salt),
+                offset: DEDICATED_START + block_stride(entry.block_bytes) * u64::from(block),
+                data_offset: block_data_offset(entry.block_bytes),
+                kind: Kind::Block,
+            });
+        }
+        let (salt, slot) = shared?;
+        let mut header = Header::new(
+            Kind::Shard,
+            ShardKey {
+                bucket: 0,
+                blob: [0; 16],
+                pg: 0,
+                index: 0,
+            },
+        );
+        header.tail_len = checksums_len(entry.bytes as usize) as u32;
+        Some(Site {
+            file: FileId::Shared(slot),
+            place: self.place(entry.log.epoch, salt),
+            offset: u64::from(entry.log.offset),
+            data_offset: header.data_offset(),
+            kind: Kind::Shard,
+        })
+    }
+
+    fn read_site(
+        &self,
+        key: &ShardKey,
+        entry: &Entry,
+        block: u32,
+        site: &Site,
+        offset: u32,
+        len: u32,
+    ) -> Result<Bytes, DamageReason> {
+        let file = self
+            .files
+            .file(site.file)
+            .map_err(|error| damage_of(&error))?;
+        let block_len = entry.block_len(block) as usize;
+        let head_len = HEADER_BYTES + checksums_len(block_len);
+        let first = offset as usize / UNIT_BYTES;
+        let from = first * UNIT_BYTES;
+        let to = (offset as usize + len as usize)
+            .next_multiple_of(UNIT_BYTES)
+            .min(block_len)
+            .max(from);
+        let read = |buffer: &mut [u8], at: u64| {
+            crate::disk::read_exact_at(file.as_ref(), buffer, at).map_err(|error| damage_of(&error))
+        };
+
+        let data_at = site.data_offset as usize;
+        let (head, data) = if from as u64 <= READ_THROUGH_BYTES {
+            let mut buffer = vec![0; data_at + to];
+            read(&mut buffer, site.offset)?;
+            let buffer = Bytes::from(buffer);
+            (buffer.slice(..head_len), buffer.slice(data_at + from..))
+        } else {
+            let mut head = vec![0; head_len];
+            read(&mut head, site.offset)?;
+            let mut data = vec![0; to - from];
+            read(&mut data, site.offset + site.data_offset + from as u64)?;
+            (Bytes::from(head), Bytes::from(data))
+        };
+
+        let (header, crcs) =
+            Header::decode(&site.place, site.offset, &head).ok_or(DamageReason::Crc)?;
+        if header.kind != site.kind
+            || header.key != *key
+            || header.block != block
+            || header.data_len as usize != block_len
+        {
+            return Err(DamageReason::Crc);
+        }
+        let wanted = &crcs[first * 4..];
+        if !units_match(&Masks::new(&site.place, key, block), first, &data, wanted) {
+            return Err(DamageReason::Crc);
+        }
+        let start = offset as usize - from;
+        Ok(data.slice(start..start + len as usize))
+    }
+}
+
+/// Whether `data`, which begins with unit `first`, has the masked checksums that begin `crcs`.
+pub fn units_match(masks: &Masks, first: usize, data: &[u8], crcs: &[u8]) -> bool {
+    let units = data.chunks(UNIT_BYTES).enumerate();
+    crcs.len() >= checksums_len(data.len())
+        && units.zip(crcs.chunks_exact(4)).all(|((at, unit), stored)| {
+            let stored = u32::from_le_bytes(stored.try_into().expect("four bytes"));
+            crc32c(unit) ^ masks.of(first + at) == stored
+        })
+}
+
+fn damage_of(error: &io::Error) -> DamageReason {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof => DamageReason::Missing,
+        _ => DamageReason::Io,
+    }
+}

@@ -1,0 +1,511 @@
+//! The store on the real file system.
+
+use std::path::Path;
+
+use anvil_store::{Block, DriveStore, OpenOptions, OpenReport, Probe, ShardKey, StoreError};
+use bytes::Bytes;
+
+const DEPLOYMENT: [u8; 16] = [1; 16];
+const DRIVE: [u8; 16] = [2; 16];
+
+fn key(number: u64) -> ShardKey {
+    let mut blob = [0; 16];
+    blob[8..].copy_from_slice(&number.to_be_bytes());
+    ShardKey {
+        bucket: 7,
+        blob,
+        pg: 3,
+        index: 1,
+    }
+}
+
+fn block(seed: u64, len: usize) -> Block {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    })
+    .take(len)
+    .collect();
+    Block::new(Bytes::from(bytes))
+}
+
+fn options(path: &Path) -> OpenOptions {
+    OpenOptions {
+        segment_bytes: 1 << 20,
+        ..OpenOptions::new(path, DEPLOYMENT)
+    }
+}
+
+fn open(path: &Path) -> (DriveStore, OpenReport) {
+    DriveStore::open(options(path)).expect("opens")
+}
+
+fn new_drive() -> (tempfile::TempDir, DriveStore) {
+    let folder = tempfile::tempdir().expect("a folder");
+    DriveStore::create(folder.path(), DEPLOYMENT, DRIVE).expect("a drive");
+    let (store, _) = open(folder.path());
+    (folder, store)
+}
+
+#[tokio::test]
+async fn one_block_shards_survive_a_restart() {
+    let (folder, store) = new_drive();
+    let writes =
+        (0..200u64).map(|number| store.put(key(number), 1, block(number, (number * 131) as usize)));
+    for write in writes.map(tokio::spawn).collect::<Vec<_>>() {
+        write.await.expect("joined").expect("written");
+    }
+    assert_eq!(store.stats().shards, 200);
+    for reopened in [false, true] {
+        let store = if reopened {
+            store.close().await;
+            open(folder.path()).0
+        } else {
+            store.clone()
+        };
+        for number in 0..200u64 {
+            let len = (number * 131) as u32;
+            let read = store.read(&key(number), 1, 0, 0, len).await.expect("read");
+            assert_eq!(read, block(number, len as usize).data);
+        }
+    }
+}
+
+#[tokio::test]
+async fn streaming_shards_are_there_when_sealed_and_gone_when_not() {
+    let (folder, store) = new_drive();
+    let mut sealed = store.begin(key(1), 1, Some(5), 100_000).expect("begun");
+    let mut dropped = store.begin(key(2), 1, None, 100_000).expect("begun");
+    for number in 0..5 {
+        let len = if number == 4 { 777 } else { 100_000 };
+        sealed.append(block(number, len)).await.expect("written");
+        dropped.append(block(number, len)).await.expect("written");
+    }
+    assert!(!store.has(&key(1)).expect("known").sealed);
+    let (page, _) = store.list(None, 10, u64::MAX).expect("a page");
+    assert_eq!(
+        page.iter().map(|shard| shard.sealed).collect::<Vec<_>>(),
+        [false, false]
+    );
+    sealed.seal().await.expect("sealed");
+    drop(dropped);
+    assert!(store.has(&key(2)).is_none());
+    for reopened in [false, true] {
+        let store = if reopened {
+            store.close().await;
+            open(folder.path()).0
+        } else {
+            store.clone()
+        };
+        let state = store.has(&key(1)).expect("there");
+        assert_eq!(
+            (state.sealed, state.blocks, state.bytes),
+            (true, 5, 400_777)
+        );
+        assert_eq!(
+            store.read(&key(1), 1, 3, 0, 100_000).await.expect("read"),
+            block(3, 100_000).data
+        );
+        assert_eq!(
+            store
+                .read(&key(1), 1, 3, 70_001, 20_000)
+                .await
+                .expect("read"),
+            block(3, 100_000).data.slice(70_001..90_001)
+        );
+        assert_eq!(
+            store.read(&key(1), 1, 4, 776, 1).await.expect("read"),
+            block(4, 777).data.slice(776..)
+        );
+        assert!(matches!(
+            store.read(&key(1), 1, 5, 0, 1).await,
+            Err(StoreError::Invalid(_))
+        ));
+        assert!(matches!(
+            store.read(&key(2), 1, 0, 0, 1).await,
+            Err(StoreError::NotFound)
+        ));
+        assert_eq!(store.list(None, 10, u64::MAX).expect("a page").0.len(), 1);
+        assert_eq!(store.list(None, 10, 1).expect("a page").0.len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_small_shard_of_one_announced_block_shares_a_segment() {
+    let (folder, store) = new_drive();
+    let mut writer = store.begin(key(1), 1, Some(1), 50_000).expect("begun");
+    writer.append(block(1, 40_000)).await.expect("taken");
+    writer.seal().await.expect("sealed");
+    let mut wrong = store.begin(key(2), 1, Some(1), 50_000).expect("begun");
+    wrong.append(block(1, 50_000)).await.expect("taken");
+    wrong
+        .append(block(2, 50_000))
+        .await
+        .expect("the hint was wrong");
+    wrong.seal().await.expect("sealed");
+    assert_eq!(
+        store.read(&key(1), 1, 0, 0, 40_000).await.expect("read"),
+        block(1, 40_000).data
+    );
+    assert_eq!(
+        store.read(&key(2), 1, 0, 0, 50_000).await.expect("read"),
+        block(1, 50_000).data
+    );
+    assert_eq!(
+        store.read(&key(2), 1, 1, 0, 50_000).await.expect("read"),
+        block(2, 50_000).data
+    );
+    let names = std::fs::read_dir(folder.path().join("segments")).expect("a folder");
+    let dedicated = names.filter(|name| {
+        name.as_ref()
+            .expect("a name")
+            .file_name()
+            .to_string_lossy()
+            .starts_with("d-")
+    });
+    assert_eq!(dedicated.count(), 1);
+}
+
+#[tokio::test]
+async fn removal_and_generations_are_one() {
+    let (folder, store) = new_drive();
+    for number in 0..4 {
+        store
+            .put(key(number), 5, block(number, 1000))
+            .await
+            .expect("written");
+    }
+    assert!(matches!(
+        store.delete(&[(key(0), 5), (key(1), 4)]).await,
+        Err(StoreError::StaleGeneration { current: 5 })
+    ));
+    assert!(store.has(&key(0)).is_some());
+    store
+        .delete(&[(key(0), 5), (key(99), 5)])
+        .await
+        .expect("removed");
+    assert!(store.has(&key(0)).is_none());
+    assert!(matches!(
+        store.read(&key(0), 5, 0, 0, 10).await,
+        Err(StoreError::NotFound)
+    ));
+    let other_index = ShardKey { index: 2, ..key(1) };
+    store
+        .delete(&[(other_index, 5)])
+        .await
+        .expect("nothing to do");
+    assert!(store.has(&key(1)).is_some());
+    store
+        .read(&key(1), 9, 0, 0, 10)
+        .await
+        .expect("read, and the generation learnt");
+    store.close().await;
+    let (store, _) = open(folder.path());
+    assert!(store.has(&key(0)).is_none());
+    assert!(matches!(
+        store.read(&key(1), 8, 0, 0, 10).await,
+        Err(StoreError::StaleGeneration { current: 9 })
+    ));
+    assert!(matches!(
+        store.put(key(7), 8, block(7, 10)).await,
+        Err(StoreError::StaleGeneration { current: 9 })
+    ));
+    assert!(matches!(
+        store.begin(key(7), 8, None, 10),
+        Err(StoreError::StaleGeneration { current: 9 })
+    ));
+    assert!(matches!(
+        store.delete(&[(key(1), 8)]).await,
+        Err(StoreError::StaleGeneration { current: 9 })
+    ));
+}
+
+#[tokio::test]
+async fn a_shard_removed_while_it_is_written_cannot_be_sealed() {
+    let (_folder, store) = new_drive();
+    let mut writer = store.begin(key(1), 1, None, 1000).expect("begun");
+    writer.append(block(1, 1000)).await.expect("written");
+    store.delete(&[(key(1), 1)]).await.expect("removed");
+    assert!(matches!(writer.seal().await, Err(StoreError::NotFound)));
+    assert!(store.has(&key(1)).is_none());
+}
+
+#[tokio::test]
+async fn marks_are_kept() {
+    let (folder, store) = new_drive();
+    assert_eq!(store.mark("timeline"), None);
+    store.set_mark("timeline", "7").await.expect("kept");
+    store.set_mark("timeline", "8").await.expect("kept");
+    drop(store);
+    let (store, _) = open(folder.path());
+    assert_eq!(store.mark("timeline").as_deref(), Some("8"));
+}
+
+#[tokio::test]
+async fn the_index_is_rebuilt_from_the_segments() {
+    let (folder, store) = new_drive();
+    for number in 0..50 {
+        store
+            .put(key(number), 2, block(number, 3000))
+            .await
+            .expect("written");
+    }
+    store.delete(&[(key(10), 2)]).await.expect("removed");
+    let mut writer = store.begin(key(100), 2, None, 5000).expect("begun");
+    writer.append(block(100, 5000)).await.expect("written");
+    writer.seal().await.expect("sealed");
+    store.close().await;
+    for damage in [None, Some(vec![0xab; 5000])] {
+        let index = folder.path().join("index.redb");
+        match damage {
+            None => std::fs::remove_file(index).expect("removed"),
+            Some(bytes) => std::fs::write(index, bytes).expect("damaged"),
+        }
+        let (store, report) = open(folder.path());
+        assert!(report.index_rebuilt);
+        assert_eq!(store.stats().shards, 50);
+        assert!(store.has(&key(10)).is_none());
+        assert_eq!(
+            store.read(&key(49), 2, 0, 0, 3000).await.expect("read"),
+            block(49, 3000).data
+        );
+        assert_eq!(
+            store.read(&key(100), 2, 0, 0, 5000).await.expect("read"),
+            block(100, 5000).data
+        );
+        assert!(matches!(
+            store.read(&key(49), 1, 0, 0, 3000).await,
+            Err(StoreError::StaleGeneration { current: 2 })
+        ));
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn probe_tells_what_lies_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    assert_eq!(
+        DriveStore::probe(&at("missing")).expect("a look"),
+        Probe::Missing
+    );
+    std::fs::create_dir_all(at("empty/lost+found")).expect("made");
+    assert_eq!(
+        DriveStore::probe(&at("empty")).expect("a look"),
+        Probe::Empty
+    );
+    std::fs::create_dir(at("foreign")).expect("made");
+    std::fs::write(at("foreign/holiday.jpg"), "x").expect("made");
+    assert_eq!(
+        DriveStore::probe(&at("foreign")).expect("a look"),
+        Probe::Foreign {
+            found: "holiday.jpg".into()
+        }
+    );
+    assert!(matches!(
+        DriveStore::create(&at("foreign"), DEPLOYMENT, DRIVE),
+        Err(StoreError::Mismatch(_))
+    ));
+    for name in ["missing", "empty"] {
+        DriveStore::create(&at(name), DEPLOYMENT, DRIVE).expect("made");
+        let drive = Probe::Drive {
+            drive: DRIVE,
+            deployment: DEPLOYMENT,
+            format_version: 1,
+        };
+        assert_eq!(DriveStore::probe(&at(name)).expect("a look"), drive);
+        assert!(matches!(
+            DriveStore::create(&at(name), DEPLOYMENT, DRIVE),
+            Err(StoreError::Mismatch(_))
+        ));
+    }
+    let (store, _) = open(&at("empty"));
+    store.put(key(1), 1, block(1, 10)).await.expect("written");
+    store.close().await;
+    std::fs::remove_file(at("empty/anvil-drive.json")).expect("removed");
+    assert!(matches!(
+        DriveStore::probe(&at("empty")).expect("a look"),
+        Probe::Foreign { .. }
+    ));
+}
+
+#[tokio::test]
+async fn one_at_a_time_and_only_its_own() {
+    let (folder, store) = new_drive();
+    assert!(matches!(
+        DriveStore::open(options(folder.path())),
+        Err(StoreError::Locked)
+    ));
+    let clone = store.clone();
+    drop(store);
+    assert!(matches!(
+        DriveStore::open(options(folder.path())),
+        Err(StoreError::Locked)
+    ));
+    clone.close().await;
+    assert!(matches!(
+        clone.put(key(1), 1, block(1, 1)).await,
+        Err(StoreError::Closed)
+    ));
+    let foreign = OpenOptions {
+        deployment: [9; 16],
+        ..options(folder.path())
+    };
+    assert!(matches!(
+        DriveStore::open(foreign),
+        Err(StoreError::Mismatch(_))
+    ));
+    let another = OpenOptions {
+        drive: Some([9; 16]),
+        ..options(folder.path())
+    };
+    assert!(matches!(
+        DriveStore::open(another),
+        Err(StoreError::Mismatch(_))
+    ));
+    let same = OpenOptions {
+        drive: Some(DRIVE),
+        ..options(folder.path())
+    };
+    assert_eq!(DriveStore::open(same).expect("opens").0.drive(), DRIVE);
+}
+
+#[tokio::test]
+async fn the_reserve_is_not_touched() {
+    let (folder, store) = new_drive();
+    store.put(key(1), 1, block(1, 1000)).await.expect("written");
+    store.close().await;
+    let (store, _) = DriveStore::open(OpenOptions {
+        reserve_bytes: 1 << 60,
+        ..options(folder.path())
+    })
+    .expect("opens");
+    assert!(matches!(
+        store.put(key(2), 1, block(2, 1000)).await,
+        Err(StoreError::Full)
+    ));
+    assert!(matches!(
+        store.begin(key(2), 1, None, 1000),
+        Err(StoreError::Full)
+    ));
+    assert_eq!(store.stats().state, anvil_store::DriveState::Full);
+    store.delete(&[(key(1), 1)]).await.expect("removals go on");
+    store.compact(1 << 20).await.expect("compaction goes on");
+}
+
+#[tokio::test]
+async fn damage_is_found_and_never_served() {
+    let (folder, store) = new_drive();
+    for number in 0..20 {
+        store
+            .put(key(number), 1, block(number, 50_000))
+            .await
+            .expect("written");
+    }
+    store.close().await;
+    for entry in std::fs::read_dir(folder.path().join("segments")).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let mut bytes = std::fs::read(&path).expect("read");
+        let needle = &block(7, 50_000).data[1000..1032];
+        if let Some(at) = bytes.windows(32).position(|window| window == needle) {
+            bytes[at] ^= 4;
+            std::fs::write(&path, bytes).expect("written");
+        }
+    }
+    let (store, _) = open(folder.path());
+    assert!(matches!(
+        store.read(&key(7), 1, 0, 0, 10).await,
+        Err(StoreError::Corrupt { .. })
+    ));
+    // The other unit of the same block is good.
+    assert_eq!(
+        store.read(&key(7), 1, 0, 40_000, 10).await.expect("read"),
+        block(7, 50_000).data.slice(40_000..40_010)
+    );
+    let (mut cursor, mut damaged, mut shards) = (None, Vec::new(), 0);
+    loop {
+        let step = store.scrub(cursor, 150_000).await.expect("scrubbed");
+        shards += step.shards;
+        damaged.extend(step.damaged);
+        cursor = step.cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(shards, 20);
+    assert_eq!(
+        damaged.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
+        [key(7)]
+    );
+    assert!(store.stats().crc_errors >= 2);
+}
+
+#[tokio::test]
+async fn compaction_gives_room_back_while_others_read_and_write() {
+    let (folder, store) = new_drive();
+    for number in 0..200 {
+        store
+            .put(key(number), 1, block(number, 30_000))
+            .await
+            .expect("written");
+    }
+    let before = store.stats();
+    let dead: Vec<_> = (0..200)
+        .filter(|number| number % 5 != 0)
+        .map(|number| (key(number), 1))
+        .collect();
+    store.delete(&dead).await.expect("removed");
+    assert!(store.stats().dead_bytes > before.dead_bytes + 4_000_000);
+    let reader = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for round in 0..20 {
+                for number in (0..200).step_by(5) {
+                    assert_eq!(
+                        store
+                            .read(&key(number), 1, 0, 0, 30_000)
+                            .await
+                            .expect("read"),
+                        block(number, 30_000).data
+                    );
+                }
+                store
+                    .put(key(1000 + round), 1, block(1000 + round, 9_000))
+                    .await
+                    .expect("written");
+            }
+        }
+    });
+    let mut freed = 0;
+    loop {
+        let step = store.compact(200_000).await.expect("compacted");
+        freed += step.freed_bytes;
+        if !step.more {
+            break;
+        }
+    }
+    reader.await.expect("all read");
+    assert!(freed >= 4 << 20, "freed {freed}");
+    assert!(store.stats().dead_bytes < 3 << 20, "{:?}", store.stats());
+    store.close().await;
+    for rebuilt in [false, true] {
+        if rebuilt {
+            std::fs::remove_file(folder.path().join("index.redb")).expect("removed");
+        }
+        let (store, _) = open(folder.path());
+        assert_eq!(store.stats().shards, 60);
+        for number in (0..200).step_by(5) {
+            assert_eq!(
+                store
+                    .read(&key(number), 1, 0, 0, 30_000)
+                    .await
+                    .expect("read"),
+                block(number, 30_000).data
+            );
+        }
+        store.close().await;
+    }
+}
