@@ -1,1 +1,17 @@
-//! See ../CONTRACT.md
+//! The engine for Node: maps src/shared/native.ts onto anvil-engine and holds nothing of its own but the process's one
+//! engine. Errors cross as `[Kind] text`; panics end here, as Internal.
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "napi hands arguments over by value"
+)]
+
+mod convert;
+mod drives;
+mod guard;
+mod jobs;
+mod log;
+mod placement;
+mod process;
+mod reads;
+mod small;
+mod uploads;

@@ -1,0 +1,57 @@
+//! The border to Node: errors become messages, panics become errors, futures become promises.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anvil_engine::Error;
+use futures_util::FutureExt;
+use napi::Env;
+use napi::bindgen_prelude::{Object, PromiseRaw, ToNapiValue};
+use napi::{JsValue, Status};
+
+use crate::process::engine;
+
+pub(crate) type Fallible<T> = Result<T, Error>;
+
+/// As JavaScript sees it: an Error whose message is `[Kind] text`.
+pub(crate) fn thrown(error: Error) -> napi::Error {
+    napi::Error::new(Status::GenericFailure, error.to_string())
+}
+
+/// Runs what is done before the call returns.
+pub(crate) fn now<T>(work: impl FnOnce() -> Fallible<T>) -> napi::Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(thrown),
+        Err(panic) => Err(thrown(Error::from_panic(panic))),
+    }
+}
+
+/// A promise for what `future` gives, run on the engine's runtime; `convert` makes the value on the caller's thread.
+pub(crate) fn later<'env, T, J, F>(
+    env: &'env Env,
+    future: F,
+    convert: impl FnOnce(T) -> J + Send + 'static,
+) -> napi::Result<PromiseRaw<'env, J>>
+where
+    T: Send + 'static,
+    J: ToNapiValue + 'static,
+    F: Future<Output = Fallible<T>> + Send + 'static,
+{
+    let engine = engine().map_err(thrown)?;
+    let (deferred, promise) = env.create_deferred::<J, _>()?;
+    engine.spawn(async move {
+        let result = AssertUnwindSafe(future).catch_unwind().await;
+        match result.unwrap_or_else(|panic| Err(Error::from_panic(panic))) {
+            Ok(value) => deferred.resolve(move |_| Ok(convert(value))),
+            Err(error) => deferred.reject(thrown(error)),
+        }
+    });
+    as_promise(env, promise)
+}
+
+fn as_promise<'env, J: 'static>(
+    env: &'env Env,
+    promise: Object<'env>,
+) -> napi::Result<PromiseRaw<'env, J>> {
+    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+}

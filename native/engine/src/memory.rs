@@ -1,0 +1,120 @@
+//! The bound of the memory that bodies take: every stripe buffer holds a [`Reservation`] for as long as it lives.
+//!
+//! Three levels keep the parts out of each other's way. Prefetch and further stripes of an upload are welcome while little
+//! is used ([`Level::Optional`]); a new upload or read needs more pressure to be refused ([`Level::Admission`]); what is
+//! kept above that is for the ends of chunks that had to be taken although their upload's stripe was full
+//! ([`Level::Spill`]). An upload that was admitted keeps one stripe until it ends, so it can always go on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How far the budget may be filled for a purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Up to 5/8 of the limit.
+    Optional,
+    /// Up to 3/4.
+    Admission,
+    /// All of it.
+    Spill,
+}
+
+/// A bound in bytes and what is taken of it.
+pub struct Budget {
+    limit: u64,
+    used: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Budget {
+    pub fn new(limit_bytes: u64) -> Arc<Budget> {
+        Arc::new(Budget {
+            limit: limit_bytes,
+            used: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+        })
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    pub fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+
+    /// The most that was ever taken.
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Relaxed)
+    }
+
+    /// Bytes that a purpose of this level may still take.
+    pub fn free(&self, level: Level) -> u64 {
+        self.ceiling(level).saturating_sub(self.used())
+    }
+
+    fn ceiling(&self, level: Level) -> u64 {
+        match level {
+            Level::Optional => self.limit / 8 * 5,
+            Level::Admission => self.limit / 4 * 3,
+            Level::Spill => self.limit,
+        }
+    }
+
+    /// Takes `bytes`, or None if that would go above the level's ceiling.
+    pub fn reserve(self: &Arc<Self>, bytes: u64, level: Level) -> Option<Reservation> {
+        let ceiling = self.ceiling(level);
+        let before = self
+            .used
+            .fetch_update(Relaxed, Relaxed, |used| {
+                used.checked_add(bytes).filter(|sum| *sum <= ceiling)
+            })
+            .ok()?;
+        self.peak.fetch_max(before + bytes, Relaxed);
+        Some(Reservation {
+            budget: self.clone(),
+            bytes,
+        })
+    }
+}
+
+/// Bytes taken of a [`Budget`]; dropping gives them back.
+pub struct Reservation {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Reservation {
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds `other`'s bytes to this one.
+    pub fn absorb(&mut self, mut other: Reservation) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.budget.used.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_level_ends_at_its_ceiling_and_drops_give_back() {
+        let budget = Budget::new(800);
+        let optional = budget.reserve(500, Level::Optional).unwrap();
+        assert!(budget.reserve(1, Level::Optional).is_none());
+        let admitted = budget.reserve(100, Level::Admission).unwrap();
+        assert!(budget.reserve(1, Level::Admission).is_none());
+        let spill = budget.reserve(200, Level::Spill).unwrap();
+        assert!(budget.reserve(1, Level::Spill).is_none());
+        drop((optional, admitted, spill));
+        assert_eq!((budget.used(), budget.peak()), (0, 800));
+    }
+}

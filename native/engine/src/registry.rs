@@ -1,0 +1,109 @@
+//! The drives and placement groups that the data path knows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::error::{Error, Kind, Result};
+use crate::id::{Id128, hex};
+use crate::target::ShardTarget;
+
+/// A placement group: shard `i` of each of its blobs lies on `members[i]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pg {
+    pub id: u64,
+    pub generation: u64,
+    pub k: usize,
+    pub m: usize,
+    pub members: Vec<Id128>,
+}
+
+impl Pg {
+    /// Members that must hold their shard before a write counts as done: k + max(1, m - 1), or k without parity.
+    pub fn write_quorum(&self) -> usize {
+        if self.m == 0 {
+            self.k
+        } else {
+            self.k + (self.m - 1).max(1)
+        }
+    }
+}
+
+/// Shared by all threads. Lookups are short; writers are rare.
+#[derive(Default)]
+pub struct Registry {
+    targets: RwLock<HashMap<Id128, Arc<dyn ShardTarget>>>,
+    pgs: RwLock<HashMap<u64, Arc<Pg>>>,
+}
+
+impl Registry {
+    /// Makes a drive reachable; replaces what stood under its id.
+    pub fn add_target(&self, drive: Id128, target: Arc<dyn ShardTarget>) {
+        self.targets.write().insert(drive, target);
+    }
+
+    pub fn remove_target(&self, drive: &Id128) -> Option<Arc<dyn ShardTarget>> {
+        self.targets.write().remove(drive)
+    }
+
+    pub fn target(&self, drive: &Id128) -> Option<Arc<dyn ShardTarget>> {
+        self.targets.read().get(drive).cloned()
+    }
+
+    /// Takes over a definition unless a higher generation is known.
+    pub fn set_pg(&self, pg: Pg) -> Result<()> {
+        if !(1..=anvil_codec::rs::MAX_K).contains(&pg.k)
+            || pg.m > anvil_codec::rs::MAX_M
+            || pg.members.len() != pg.k + pg.m
+        {
+            return Err(Error::internal(format!(
+                "placement group {} has {} members for code {}+{}",
+                pg.id,
+                pg.members.len(),
+                pg.k,
+                pg.m
+            )));
+        }
+        let mut pgs = self.pgs.write();
+        match pgs.get(&pg.id) {
+            Some(known) if known.generation > pg.generation => tracing::debug!(
+                pg = pg.id,
+                known = known.generation,
+                told = pg.generation,
+                "an older definition of a placement group is ignored"
+            ),
+            _ => {
+                pgs.insert(pg.id, Arc::new(pg));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn forget_pg(&self, id: u64) {
+        self.pgs.write().remove(&id);
+    }
+
+    pub fn pg(&self, id: u64) -> Result<Arc<Pg>> {
+        self.pgs.read().get(&id).cloned().ok_or_else(|| {
+            Error::new(
+                Kind::Moved,
+                format!("placement group {id} is not known here"),
+            )
+        })
+    }
+
+    /// The targets of a group's members; None where the drive is not reachable.
+    pub fn members(&self, pg: &Pg) -> Vec<Option<Arc<dyn ShardTarget>>> {
+        let targets = self.targets.read();
+        pg.members
+            .iter()
+            .map(|drive| targets.get(drive).cloned())
+            .collect()
+    }
+}
+
+/// A drive's id for log lines.
+pub fn drive_name(id: &Id128) -> String {
+    hex(id)
+}

@@ -1,0 +1,87 @@
+//! What the engine asks of a drive, wherever it is. The local drive is one implementation, a peer's drive another.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+pub use anvil_store::{Block, ShardKey};
+
+/// Why a drive did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShardError {
+    NotFound,
+    /// The bytes do not match their checksum.
+    Corrupt,
+    /// The drive knows a higher generation of the placement group.
+    Stale {
+        current: u64,
+    },
+    Full,
+    /// The drive is out until a person looks.
+    Failed(String),
+    Io(String),
+    /// The drive is not open here.
+    Closed,
+    /// No progress for too long.
+    Stalled,
+}
+
+impl fmt::Display for ShardError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ShardError::NotFound => write!(f, "no such shard"),
+            ShardError::Corrupt => write!(f, "checksum mismatch"),
+            ShardError::Stale { current } => write!(f, "the drive knows generation {current}"),
+            ShardError::Full => write!(f, "drive full"),
+            ShardError::Failed(why) => write!(f, "drive failed: {why}"),
+            ShardError::Io(why) => write!(f, "I/O error: {why}"),
+            ShardError::Closed => write!(f, "drive not open"),
+            ShardError::Stalled => write!(f, "no progress"),
+        }
+    }
+}
+
+impl std::error::Error for ShardError {}
+
+pub type ShardResult<T> = Result<T, ShardError>;
+/// An operation under way. Dropping it gives up waiting, not necessarily the operation.
+pub type Operation<T> = Pin<Box<dyn Future<Output = ShardResult<T>> + Send + 'static>>;
+
+/// A drive that holds shards.
+pub trait ShardTarget: Send + Sync {
+    /// Starts a shard of several blocks of `block_bytes`, the last one perhaps shorter; `blocks_hint` if their number is known.
+    fn begin(
+        &self,
+        key: ShardKey,
+        generation: u64,
+        blocks_hint: Option<u32>,
+        block_bytes: usize,
+    ) -> ShardResult<Box<dyn ShardSink>>;
+
+    /// Writes a shard of one block, durably.
+    fn put(&self, key: ShardKey, generation: u64, block: Block) -> Operation<()>;
+
+    /// Bytes `offset..offset + len` of one block, verified.
+    fn read(
+        &self,
+        key: ShardKey,
+        generation: u64,
+        block: u32,
+        offset: u32,
+        len: u32,
+    ) -> Operation<Bytes>;
+
+    /// Removes a shard, durably; one that is not there is no error.
+    fn delete(&self, key: ShardKey, generation: u64) -> Operation<()>;
+}
+
+/// A shard that is being written. Dropping it without a seal removes it.
+pub trait ShardSink: Send {
+    /// The next block. Resolves when its memory is released.
+    fn append(&mut self, block: Block) -> Operation<()>;
+    /// Makes the shard durable and visible.
+    fn seal(self: Box<Self>) -> Operation<()>;
+    fn abort(self: Box<Self>);
+}

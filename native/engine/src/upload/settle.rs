@@ -1,0 +1,112 @@
+//! The rule of DESIGN §5.5: wait for all members, leave out only those that failed or stall, and only above the quorum.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::error::{Error, Kind};
+use crate::target::{ShardError, ShardResult};
+
+/// Members still awaited below the quorum are given up after this many stall limits.
+const HOPELESS_AFTER_STALLS: u32 = 30;
+
+/// How the members of one write ended.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Indexes whose shard is durable.
+    pub(super) durable: Vec<usize>,
+    /// The others, with the reason; stalled ones too.
+    pub(super) left_out: Vec<(usize, ShardError)>,
+}
+
+impl Outcome {
+    /// The error of a write that has too few durable shards.
+    pub(super) fn error(&self, quorum: usize) -> Option<Error> {
+        let stale = self.left_out.iter().find_map(|(index, error)| match error {
+            ShardError::Stale { current } => Some((index, current)),
+            _ => None,
+        });
+        if let Some((index, current)) = stale {
+            let text = format!("member {index} knows generation {current} of the placement group");
+            return Some(Error::new(Kind::StaleGeneration, text));
+        }
+        if self.durable.len() >= quorum {
+            return None;
+        }
+        let full = self
+            .left_out
+            .iter()
+            .any(|(_, error)| *error == ShardError::Full);
+        let kind = if full {
+            Kind::InsufficientStorage
+        } else {
+            Kind::InsufficientRedundancy
+        };
+        let reasons: Vec<String> = self
+            .left_out
+            .iter()
+            .map(|(index, error)| format!("{index}: {error}"))
+            .collect();
+        Some(Error::new(
+            kind,
+            format!(
+                "{} shards of at least {quorum} are durable; {}",
+                self.durable.len(),
+                reasons.join(", ")
+            ),
+        ))
+    }
+}
+
+/// Collects the reports of `members` members. `moved(i)`: when member i last went forward.
+pub(super) async fn settle(
+    members: usize,
+    quorum: usize,
+    stall: Duration,
+    mut reports: mpsc::UnboundedReceiver<(usize, ShardResult<()>)>,
+    moved: impl Fn(usize) -> Instant,
+) -> Outcome {
+    let mut awaited: Vec<usize> = (0..members).collect();
+    let mut outcome = Outcome::default();
+    let mut last_report = Instant::now();
+    while !awaited.is_empty() && outcome.durable.len() + awaited.len() >= quorum {
+        match tokio::time::timeout(stall / 10, reports.recv()).await {
+            Ok(Some((index, result))) => {
+                awaited.retain(|waiting| *waiting != index);
+                last_report = Instant::now();
+                match result {
+                    Ok(()) => outcome.durable.push(index),
+                    Err(error) => outcome.left_out.push((index, error)),
+                }
+            }
+            // All writers are gone.
+            Ok(None) => break,
+            Err(_) => {
+                let enough = outcome.durable.len() >= quorum;
+                let limit = if enough {
+                    stall
+                } else {
+                    stall * HOPELESS_AFTER_STALLS
+                };
+                let idle_since = |index: usize| moved(index).max(last_report);
+                let (stalled, still): (Vec<usize>, Vec<usize>) = awaited
+                    .iter()
+                    .partition(|index| idle_since(**index).elapsed() >= limit);
+                outcome.left_out.extend(
+                    stalled
+                        .into_iter()
+                        .map(|index| (index, ShardError::Stalled)),
+                );
+                awaited = still;
+            }
+        }
+    }
+    outcome.left_out.extend(
+        awaited
+            .into_iter()
+            .map(|index| (index, ShardError::Stalled)),
+    );
+    outcome.durable.sort_unstable();
+    outcome.left_out.sort_unstable_by_key(|(index, _)| *index);
+    outcome
+}

@@ -1,0 +1,158 @@
+//! The buffer of one stripe and the memory that it stands for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use anvil_codec::aead::BlobKey;
+use anvil_codec::crc;
+use anvil_codec::rs::Code;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::layout;
+use crate::memory::Reservation;
+use crate::small::seal_payload;
+use crate::target::Block;
+
+/// Where an upload's memory comes home to: the reservation that it was admitted with returns here and not to the budget,
+/// so that nobody can take it between two stripes.
+pub(super) struct Home {
+    /// None: the upload is over, everything goes back to the budget.
+    guarantee: Mutex<Option<Guarantee>>,
+    /// Stripe buffers alive: being filled, hashed, encoded or written.
+    alive: AtomicUsize,
+    /// A buffer was released, or a job went on.
+    pub(super) changed: Notify,
+}
+
+/// The reservation, or None while a stripe has it.
+type Guarantee = Option<Reservation>;
+
+impl Home {
+    pub(super) fn new(reservation: Reservation) -> Arc<Home> {
+        Arc::new(Home {
+            guarantee: Mutex::new(Some(Some(reservation))),
+            alive: AtomicUsize::new(0),
+            changed: Notify::new(),
+        })
+    }
+
+    pub(super) fn alive(&self) -> usize {
+        self.alive.load(SeqCst)
+    }
+
+    /// The upload is over: what comes back goes to the budget.
+    pub(super) fn close(&self) {
+        let guarantee = self.guarantee.lock().take();
+        drop(guarantee);
+    }
+
+    /// A lease on the guaranteed reservation, if no other stripe has it.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Lease> {
+        let reservation = self.guarantee.lock().as_mut()?.take()?;
+        Some(self.lease(reservation))
+    }
+
+    /// A lease on memory taken beyond the guarantee.
+    pub(super) fn lease(self: &Arc<Self>, reservation: Reservation) -> Lease {
+        self.alive.fetch_add(1, SeqCst);
+        Lease {
+            home: self.clone(),
+            reservation: Some(reservation),
+        }
+    }
+}
+
+/// The memory of one stripe buffer. Dropping it takes no lock but the home's own, so any thread may do it.
+pub(super) struct Lease {
+    home: Arc<Home>,
+    reservation: Option<Reservation>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(slot) = self.home.guarantee.lock().as_mut()
+            && slot.is_none()
+        {
+            *slot = self.reservation.take();
+        }
+        drop(self.reservation.take());
+        self.home.alive.fetch_sub(1, SeqCst);
+        self.home.changed.notify_waiters();
+    }
+}
+
+/// A stripe: first plaintext, then payload, then its k + m blocks, all in one allocation.
+pub(super) struct Stripe {
+    data: Vec<u8>,
+    /// After `data`: the memory is free before the budget says so.
+    _lease: Lease,
+}
+
+impl Stripe {
+    /// `capacity`: bytes of all of its blocks, so that the buffer never moves.
+    pub(super) fn new(capacity: usize, lease: Lease) -> Stripe {
+        Stripe {
+            data: Vec::with_capacity(capacity),
+            _lease: lease,
+        }
+    }
+
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.data
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.data.extend_from_slice(bytes);
+    }
+
+    /// The plaintext as stored inline: ciphertext and tags, or as it is.
+    pub(super) fn into_payload(mut self, key: Option<&BlobKey>) -> Vec<u8> {
+        if let Some(key) = key {
+            seal_payload(&mut self.data, key, 0);
+        }
+        std::mem::take(&mut self.data)
+    }
+
+    /// Encrypts if asked, pads, adds parity and checksums: one block per member. `first_unit` is the AEAD number of the
+    /// stripe's first unit.
+    pub(super) fn encode(
+        mut self,
+        code: &Code,
+        key: Option<&BlobKey>,
+        first_unit: u64,
+    ) -> Vec<Block> {
+        if let Some(key) = key {
+            seal_payload(&mut self.data, key, first_unit);
+        }
+        let (k, members) = (code.k(), code.k() + code.m());
+        let block_bytes = layout::block_bytes(self.data.len(), k);
+        self.data.resize(block_bytes * members, 0);
+        let (data, parity) = self.data.split_at_mut(block_bytes * k);
+        let data: Vec<&[u8]> = data.chunks_exact(block_bytes).collect();
+        let mut parity: Vec<&mut [u8]> = parity.chunks_exact_mut(block_bytes).collect();
+        if !parity.is_empty() {
+            code.encode(&data, &mut parity);
+        }
+        let crcs: Vec<Box<[u32]>> = self
+            .data
+            .chunks_exact(block_bytes)
+            .map(crc::crc32c_units)
+            .collect();
+        let whole = Bytes::from_owner(self);
+        crcs.into_iter()
+            .enumerate()
+            .map(|(index, crcs)| Block {
+                data: whole.slice(index * block_bytes..(index + 1) * block_bytes),
+                crcs,
+            })
+            .collect()
+    }
+}
+
+impl AsRef<[u8]> for Stripe {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
