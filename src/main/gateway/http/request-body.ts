@@ -1,0 +1,166 @@
+/**
+ * The body of one request on its way in. uWebSockets.js hands over chunks whether somebody wants them or not, and takes
+ * each back when the callback returns. So this is registered at once; what comes before a consumer is attached is copied
+ * and the socket is paused, which bounds it to what was read from the socket in one go.
+ */
+import { AnvilError } from '../../../shared/errors.ts'
+import type { BodySink } from '../../objects/contract.ts'
+
+/** What the body needs of its connection. */
+export interface BodyConnection {
+  pause(): void
+  resume(): void
+}
+
+type Sink = Pick<BodySink<unknown>, 'write' | 'drained'>
+
+export class RequestBody {
+  /** Bytes received so far. */
+  received = 0
+  /** When the client last sent a byte or was last allowed to. */
+  lastProgressMs: number
+  readonly #connection: BodyConnection
+  readonly #now: () => number
+  #queue: Uint8Array[] = []
+  #complete = false
+  #paused = false
+  #discarding = false
+  #failure: Error | null = null
+  #sink: Sink | null = null
+  #draining = false
+  #settle: { resolve: () => void; reject: (error: unknown) => void } | null = null
+
+  constructor(connection: BodyConnection, now: () => number) {
+    this.#connection = connection
+    this.#now = now
+    this.lastProgressMs = now()
+  }
+
+  /** Whether every byte of it has been received. */
+  get complete(): boolean {
+    return this.#complete
+  }
+
+  /** Whether it is the client whom we wait for. */
+  get waitsForClient(): boolean {
+    return !this.#complete && !this.#paused && this.#failure === null
+  }
+
+  /** Called by the connection. `chunk` is only valid during the call. */
+  push(chunk: Uint8Array, last: boolean): void {
+    this.received += chunk.length
+    this.lastProgressMs = this.#now()
+    if (last) this.#complete = true
+    if (this.#discarding || this.#failure !== null) return
+    if (this.#sink === null || this.#draining) {
+      if (chunk.length > 0) this.#queue.push(chunk.slice())
+      if (!last) this.#pause()
+      return
+    }
+    this.#feed(this.#sink, chunk)
+  }
+
+  /** Called by the connection when the client has gone, or by its owner when it took too long. */
+  fail(error: Error): void {
+    if (this.#failure !== null) return
+    this.#failure = error
+    this.#queue = []
+    this.#settle?.reject(error)
+    this.#settle = null
+  }
+
+  /** Nobody will read the rest: lets it pass. */
+  discard(): void {
+    this.#discarding = true
+    this.#queue = []
+    this.#resume()
+  }
+
+  /**
+   * Feeds the sink until the body is complete, pausing the socket while the sink is full. Rejects when the client goes
+   * away or the sink fails; finishing or aborting the sink is the caller's.
+   */
+  async pipeTo(sink: Sink): Promise<void> {
+    if (this.#failure !== null) throw this.#failure
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.#settle = { resolve, reject }
+    this.#sink = sink
+    this.#flush(sink)
+    await promise
+  }
+
+  /** The whole body, of at most `maxBytes`. @throws AnvilError EntityTooLarge, IncompleteBody */
+  async collect(maxBytes: number): Promise<Buffer> {
+    const chunks: Uint8Array[] = []
+    let size = 0
+    await this.pipeTo({
+      write(chunk) {
+        size += chunk.length
+        if (size > maxBytes) throw new AnvilError('EntityTooLarge', 'The request body is too large', { details: { max: maxBytes } })
+        chunks.push(chunk.slice())
+        return true
+      },
+      drained: () => Promise.resolve(),
+    })
+    return Buffer.concat(chunks)
+  }
+
+  #feed(sink: Sink, chunk: Uint8Array): void {
+    let more: boolean
+    try {
+      more = chunk.length === 0 || sink.write(chunk)
+    } catch (error) {
+      this.#sinkFailed(error)
+      return
+    }
+    if (more) {
+      if (this.#complete && this.#queue.length === 0) this.#done()
+      return
+    }
+    if (!this.#complete) this.#pause()
+    this.#draining = true
+    sink.drained().then(
+      () => {
+        this.#draining = false
+        if (this.#sink === sink) this.#flush(sink)
+      },
+      (error: unknown) => {
+        this.#sinkFailed(error)
+      },
+    )
+  }
+
+  #flush(sink: Sink): void {
+    while (this.#queue.length > 0 && !this.#draining && this.#sink === sink) this.#feed(sink, this.#queue.shift()!)
+    if (this.#draining || this.#sink !== sink || this.#failure !== null) return
+    if (this.#complete) this.#done()
+    else this.#resume()
+  }
+
+  #done(): void {
+    this.#sink = null
+    this.#settle?.resolve()
+    this.#settle = null
+  }
+
+  #sinkFailed(error: unknown): void {
+    this.#sink = null
+    this.#draining = false
+    this.#queue = []
+    this.#settle?.reject(error)
+    this.#settle = null
+  }
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#connection.pause()
+  }
+
+  #resume(): void {
+    if (!this.#paused || this.#failure !== null) return
+    this.#paused = false
+    this.lastProgressMs = this.#now()
+    this.#connection.resume()
+  }
+}
