@@ -115,6 +115,14 @@ fn hashes(data: &[Vec<u8>]) {
             }
         }
     }
+    let mut both = [Algorithm::Md5, Algorithm::Sha256].map(Hasher::new);
+    report("Md5 and Sha256 of one stream", BLOCK_BYTES, || {
+        let mut work: Vec<(&mut Hasher, &[u8])> = both
+            .iter_mut()
+            .map(|hasher| (hasher, &data[1][..]))
+            .collect();
+        update_many(&mut work);
+    });
     report("FastDigest", BLOCK_BYTES, || {
         let mut digest = FastDigest::new();
         digest.update(&data[1]);

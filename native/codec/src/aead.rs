@@ -44,7 +44,8 @@ impl DataKey {
         }
     }
 
-    /// The key of one blob. Deriving costs a few microseconds: keep it for the units of a stripe.
+    /// The key of one blob. Deriving it costs a quarter of what sealing a unit does: keep it for the
+    /// units of a stripe.
     pub fn blob_key(&self, blob: &[u8; BLOB_BYTES]) -> BlobKey {
         let info: [&[u8]; 1] = [blob];
         let key = self

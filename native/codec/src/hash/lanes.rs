@@ -75,6 +75,21 @@ pub(super) fn run<H: BlockHash<W>, const W: usize>(
     }
 }
 
+/// Advances two streams of different hashes, block by block in turn, until one is at its end. Both wait for their own chains
+/// of dependent steps, so the processor overlaps them: a lone upload that needs MD5 and SHA-256 gains a sixth.
+pub(super) fn alternate<A: BlockHash<V>, B: BlockHash<W>, const V: usize, const W: usize>(
+    a: &mut Job<'_, V>,
+    b: &mut Job<'_, W>,
+) {
+    let both = a.blocks.len().min(b.blocks.len());
+    for (block_of_a, block_of_b) in a.blocks[..both].chunks(1).zip(b.blocks[..both].chunks(1)) {
+        A::compress(a.state, block_of_a);
+        B::compress(b.state, block_of_b);
+    }
+    a.blocks = &a.blocks[both..];
+    b.blocks = &b.blocks[both..];
+}
+
 /// Hands jobs to a kernel that has its N lanes side by side: `state[word][lane]`, and as many blocks for each lane. Lanes
 /// without a job go along with the first job, and what they compute is dropped.
 ///
@@ -106,4 +121,12 @@ pub(super) fn gather<const W: usize, const N: usize>(
         }
         job.blocks = &job.blocks[blocks..];
     }
+}
+
+/// Each lane's block of that index.
+pub(super) fn blocks_at<'a, const N: usize>(
+    lanes: &[&'a [Block]; N],
+    index: usize,
+) -> [&'a Block; N] {
+    lanes.map(|blocks| &blocks[index])
 }

@@ -4,7 +4,7 @@ use std::array;
 use std::hint::black_box;
 use std::sync::OnceLock;
 
-use super::lanes::{LaneKernel, RunLanes, gather};
+use super::lanes::{LaneKernel, RunLanes, blocks_at, gather};
 use super::stream::{Block, BlockHash};
 #[cfg(target_arch = "x86_64")]
 use super::{md5_avx2, md5_avx512};
@@ -31,7 +31,8 @@ impl BlockHash<4> for Md5 {
 fn detect_kernels() -> Vec<LaneKernel<4>> {
     let x2: RunLanes<4> = |jobs, blocks| gather(jobs, blocks, compress_lanes::<2>);
     let x3: RunLanes<4> = |jobs, blocks| gather(jobs, blocks, compress_lanes::<3>);
-    let mut kernels = vec![
+    let mut kernels = Vec::with_capacity(4);
+    kernels.extend([
         LaneKernel {
             name: "scalar-x2",
             lanes: 2,
@@ -44,7 +45,7 @@ fn detect_kernels() -> Vec<LaneKernel<4>> {
             from: 3,
             run: x3,
         },
-    ];
+    ]);
     #[cfg(target_arch = "x86_64")]
     if md5_avx2::is_available() {
         // SAFETY: the processor has AVX2.
@@ -110,6 +111,7 @@ macro_rules! md5_rounds {
     };
     (@round $step:ident, $f:ident, $a:ident, $b:ident, $c:ident, $d:ident, $t:expr, [], $($s:literal),*) => {};
 }
+#[cfg(target_arch = "x86_64")]
 pub(super) use md5_rounds;
 
 /// Folds the blocks of N lanes, all of one length, into the chaining values `state[word][lane]`. For N = 2 and 3 the
@@ -122,7 +124,7 @@ fn compress_lanes<const N: usize>(state: &mut [[u32; N]; 4], lanes: &[&[Block]; 
     let constants = black_box(&T);
     let [mut a, mut b, mut c, mut d] = *state;
     for block in 0..lanes[0].len() {
-        let blocks: [&Block; N] = array::from_fn(|lane| &lanes[lane][block]);
+        let blocks = blocks_at(lanes, block);
         let word = |lane: usize, i: usize| u32::from_le_bytes(blocks[lane].as_chunks::<4>().0[i]);
         let before = [a, b, c, d];
         macro_rules! step {

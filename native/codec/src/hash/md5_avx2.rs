@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::lanes::blocks_at;
 use super::md5::{T, md5_rounds};
 use super::ordering::summed_256;
 use super::stream::Block;
@@ -24,7 +25,7 @@ pub(super) fn compress(state: &mut [[u32; LANES]; 4], lanes: &[&[Block]; LANES])
     ];
     let ones = _mm256_set1_epi32(-1);
     for block in 0..lanes[0].len() {
-        let message = words_of_8(lanes.map(|blocks| &blocks[block]));
+        let message = words_of_8(blocks_at(lanes, block));
         let [mut a, mut b, mut c, mut d] = words;
         macro_rules! step {
             (F, $a:ident, $b:ident, $c:ident, $d:ident, $($rest:tt)*) => {

@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 use std::array;
 
+use super::lanes::blocks_at;
 use super::md5::{T, md5_rounds};
 use super::ordering::summed_512;
 use super::stream::Block;
@@ -25,11 +26,9 @@ pub(super) fn compress(state: &mut [[u32; LANES]; 4], lanes: &[&[Block]; LANES])
         array::from_fn(|group| load(&state[word].as_chunks::<GROUP_LANES>().0[group]))
     });
     for block in 0..lanes[0].len() {
-        let message: [[__m512i; 16]; GROUPS] = array::from_fn(|group| {
-            words_of_16(array::from_fn(|lane| {
-                &lanes[group * GROUP_LANES + lane][block]
-            }))
-        });
+        let blocks = blocks_at(lanes, block);
+        let (groups, _) = blocks.as_chunks::<GROUP_LANES>();
+        let message: [[__m512i; 16]; GROUPS] = array::from_fn(|group| words_of_16(groups[group]));
         let [mut a, mut b, mut c, mut d] = words;
         // The round functions as truth tables of (b, c, d).
         macro_rules! step {

@@ -123,7 +123,10 @@ pub fn digest(algorithm: Algorithm, data: &[u8]) -> Digest {
 /// Algorithms may be mixed and slices may differ in length; a lane that runs dry takes up the next stream. The gain comes
 /// with streams of one algorithm and of some KiB each.
 pub fn update_many(work: &mut [(&mut Hasher, &[u8])]) {
-    let (md5, sha256) = jobs(work);
+    let (mut md5, mut sha256) = jobs(work);
+    if let ([md5], [sha256]) = (&mut md5[..], &mut sha256[..]) {
+        lanes::alternate::<Md5, Sha256, 4, 8>(md5, sha256);
+    }
     lanes::run::<Md5, 4>(Md5::lane_kernels(), md5);
     lanes::run::<Sha256, 8>(Sha256::lane_kernels(), sha256);
 }

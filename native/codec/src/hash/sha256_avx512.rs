@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::lanes::blocks_at;
 use super::md5_avx512::{load, store};
 use super::ordering::summed_512;
 use super::sha256::K;
@@ -28,7 +29,7 @@ pub(super) fn compress(state: &mut [[u32; LANES]; 8], lanes: &[&[Block]; LANES])
         *word = load(lanes);
     }
     for block in 0..lanes[0].len() {
-        let mut w = words_of_16(lanes.map(|blocks| &blocks[block]));
+        let mut w = words_of_16(blocks_at(lanes, block));
         for word in &mut w {
             *word = _mm512_shuffle_epi8(*word, swap_bytes);
         }

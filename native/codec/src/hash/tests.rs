@@ -111,6 +111,35 @@ fn every_length_around_the_block_border() {
     }
 }
 
+#[test]
+fn one_md5_beside_one_sha256() {
+    let data: Vec<u8> = (0..=255).cycle().take(1000).collect();
+    for (md5_bytes, sha256_bytes) in [
+        (1000, 1000),
+        (1000, 70),
+        (64, 999),
+        (0, 500),
+        (500, 0),
+        (63, 64),
+    ] {
+        let [mut md5, mut sha256] = [Algorithm::Md5, Algorithm::Sha256].map(Hasher::new);
+        for _ in 0..2 {
+            update_many(&mut [
+                (&mut sha256, &data[..sha256_bytes]),
+                (&mut md5, &data[..md5_bytes]),
+            ]);
+        }
+        assert_eq!(
+            *md5.finish(),
+            reference(Algorithm::Md5, &data[..md5_bytes].repeat(2))
+        );
+        assert_eq!(
+            *sha256.finish(),
+            reference(Algorithm::Sha256, &data[..sha256_bytes].repeat(2))
+        );
+    }
+}
+
 /// Streams of random lengths, fed in random chunks. In each step every stream takes some bytes: one by one, together, or
 /// together with one certain kernel.
 #[derive(Debug, Clone)]

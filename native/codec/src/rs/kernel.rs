@@ -2,13 +2,16 @@
 
 use std::sync::OnceLock;
 
-use super::field::{NibbleTable, affine_matrix};
+use super::field::NibbleTable;
+#[cfg(target_arch = "x86_64")]
+use super::field::affine_matrix;
 use super::matrix::Matrix;
 use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, gfni};
 
 /// Output rows that one pass over the sources computes.
+#[cfg(target_arch = "x86_64")]
 pub(super) const ROWS_AT_ONCE: usize = 4;
 
 /// An implementation of the multiplication of blocks by coefficients; slowest first.
@@ -77,6 +80,7 @@ pub(super) struct Coefficients {
     pub(super) rows: usize,
     pub(super) columns: usize,
     pub(super) nibbles: Vec<NibbleTable>,
+    #[cfg(target_arch = "x86_64")]
     pub(super) affine: Vec<u64>,
 }
 
@@ -87,6 +91,7 @@ impl Coefficients {
             rows: matrix.rows(),
             columns: matrix.columns(),
             nibbles: cells().map(NibbleTable::of).collect(),
+            #[cfg(target_arch = "x86_64")]
             affine: cells().map(affine_matrix).collect(),
         }
     }
