@@ -13,10 +13,9 @@ export async function runNodeCommand({ initCluster = false }: { initCluster?: bo
   for (const warning of warnings) logger.warn(warning)
   const stopping = stopSignal(logger)
 
-  const options = { initCluster, logger, signal: stopping }
   let node: RunningNode
   try {
-    node = await startNode(config, options)
+    node = await startNode(config, { initCluster, logger, signal: stopping })
   } catch (error) {
     if (stopping.aborted) return
     if (!(error instanceof StartError)) throw error

@@ -1,6 +1,6 @@
 /** What the defaults rest on: facts of this host, gathered once so that reading the settings itself is pure. */
 import { accessSync, constants } from 'node:fs'
-import { availableParallelism, hostname, networkInterfaces, totalmem } from 'node:os'
+import { availableParallelism, networkInterfaces, totalmem } from 'node:os'
 
 export interface PlatformFacts {
   /** Relative paths of settings start here. */
@@ -11,7 +11,6 @@ export interface PlatformFacts {
   memoryBytes: number
   /** Addresses of the interfaces that other hosts can reach (no loopback, no link-local), IPv4 first. */
   addresses: string[]
-  hostname: string
   /** Whether this process can read the file. */
   readable(path: string): boolean
 }
@@ -24,7 +23,6 @@ export function platformFacts(): PlatformFacts {
     cores: availableParallelism(),
     memoryBytes: limit > 0 && limit < total ? limit : total,
     addresses: reachableAddresses(),
-    hostname: hostname(),
     readable,
   }
 }

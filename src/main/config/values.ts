@@ -1,4 +1,5 @@
 /** The forms of settings: each reads one text into a value, or says what it must be. Pure. */
+import { parseDatabaseUrl } from './database-url.ts'
 import { GIB, KIB, MIB, TIB } from '../../shared/limits.ts'
 
 /** A value, or what the text must be instead. */
@@ -68,19 +69,9 @@ export function listOf<T>(text: string, read: (item: string) => Read<T>): Read<T
 }
 
 export function databaseUrl(text: string): Read<string> {
-  const must = { must: 'a URL such as postgresql://user:password@host:5432/database, special characters of the password percent-encoded' }
-  let url: URL
-  try {
-    url = new URL(text)
-    decodeURIComponent(url.password)
-    decodeURIComponent(url.username)
-    decodeURIComponent(url.pathname)
-  } catch {
-    return must
-  }
-  const scheme = url.protocol === 'postgres:' || url.protocol === 'postgresql:'
-  const host = url.hostname !== '' || url.searchParams.has('host')
-  return scheme && host && url.pathname.length > 1 && url.hash === '' ? { value: text } : must
+  return parseDatabaseUrl(text)
+    ? { value: text }
+    : { must: 'a URL such as postgresql://user:password@host:5432/database, special characters of the password percent-encoded' }
 }
 
 export function webUrl(text: string): Read<string> {

@@ -76,7 +76,7 @@ export function openGlobalPool(config: ClientConfig, { logger, waitMs = METADATA
     const deadline = Date.now() + waitMs
     for (let backOffMs = BACK_OFF_FIRST_MS; ; backOffMs = Math.min(backOffMs * 2, BACK_OFF_MOST_MS)) {
       try {
-        return await attempt()
+        return await inTime(attempt(), deadline)
       } catch (error) {
         if (!AnvilError.is(error, 'MetadataUnavailable') || Date.now() + backOffMs >= deadline) throw error
         await sleep(backOffMs)
@@ -93,6 +93,18 @@ export function openGlobalPool(config: ClientConfig, { logger, waitMs = METADATA
     },
     health: () => (away === null ? { state: 'ok', reason: '' } : { state: 'away', reason: away }),
     close: () => pool.end(),
+  }
+}
+
+/** The attempt's result, or MetadataUnavailable at the deadline; the attempt ends by its own limits then. */
+async function inTime<T>(attempt: Promise<T>, deadlineMs: number): Promise<T> {
+  attempt.catch(() => {}) // whoever stopped waiting does not hear of it
+  const done = new AbortController()
+  const late = sleep(Math.max(0, deadlineMs - Date.now()), undefined, { signal: done.signal }).then(() => Promise.reject(unavailable(new Error('no answer in time'))))
+  try {
+    return await Promise.race([attempt, late])
+  } finally {
+    done.abort()
   }
 }
 

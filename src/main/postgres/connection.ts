@@ -1,5 +1,6 @@
 /** Connections to either kind of database, and what a failure of one means. */
 import { Client, type ClientConfig } from 'pg'
+import { parseDatabaseUrl } from '../config/database-url.ts'
 
 /** The least server version: RETURNING old.* came with 18. */
 export const MIN_SERVER_VERSION = 18
@@ -16,9 +17,8 @@ export const clientConfigOfUrl = (url: string): ClientConfig => ({
 
 /** `host:port/database`, for messages: no user, no password. */
 export function describe(config: ClientConfig): string {
-  if (config.connectionString === undefined) return `${config.host}/${config.database}`
-  const url = new URL(config.connectionString)
-  return `${url.host || url.searchParams.get('host')}${url.pathname}`
+  const { server, database } = parseDatabaseUrl(config.connectionString ?? '') ?? { server: config.host, database: config.database }
+  return `${server}/${database}`
 }
 
 /** Runs `work` on a connection of its own. */

@@ -49,16 +49,25 @@ function shortSocketDir(home: string): string {
 
 /** @throws Error when the folder is there and belongs to someone else: a socket in it could be anyone's */
 function makeFolder(path: string, account: Account): void {
-  try {
-    mkdirSync(path, { recursive: false, mode: 0o700 })
+  if (makeNew(path)) {
     if (account.foreign) chownSync(path, account.uid, account.gid)
+    return
+  }
+  const found = lstatSync(path)
+  const half = account.foreign && found.uid === 0 // made, but not given away before a crash
+  if (found.isDirectory() && half) chownSync(path, account.uid, account.gid)
+  else if (!found.isDirectory() || found.uid !== account.uid || (found.mode & 0o022) !== 0) {
+    throw new Error(`${path} must be a folder that belongs to user ${account.name} alone`)
+  }
+}
+
+/** False if there is something of that name. */
+function makeNew(path: string): boolean {
+  try {
+    mkdirSync(path, { mode: 0o700 })
+    return true
   } catch (error) {
-    if (!hasCode(error, 'EEXIST')) throw error
-    const found = lstatSync(path)
-    const half = account.foreign && found.uid === 0 // made, but not given away before a crash
-    if (found.isDirectory() && half) chownSync(path, account.uid, account.gid)
-    else if (!found.isDirectory() || found.uid !== account.uid || (found.mode & 0o022) !== 0) {
-      throw new Error(`${path} must be a folder that belongs to user ${account.name} alone`)
-    }
+    if (hasCode(error, 'EEXIST')) return false
+    throw error
   }
 }
