@@ -12,8 +12,9 @@ import { prepareDatabases, type PreparedDatabases } from './directory/index.ts'
 import { LocalDrives } from './drives/local-drives.ts'
 import { mainThreadGateways, threadGateways, type Gateways } from './gateways/gateways.ts'
 import type { NodeView } from './gateways/messages.ts'
+import type { GatewayHealth } from './gateway/index.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
-import { nodeHealth, nodeReadiness, type HealthInput } from './health.ts'
+import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
 import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
 import { loadNodeId } from './node-id.ts'
@@ -94,6 +95,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   const view = () => drives?.view() ?? { version: 0, drives: [], everTwoDrives: false }
   const storageInput = { config, global: databases.global, regional: databases.regional }
   const storage = began('storage', await openStorageRuntime(storageInput, { native, logger, view }), (part) => part.close())
+  await storage.metadata.claimDeployment(databases.deploymentId, config.region)
   began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
 
   drives = began('drives', new LocalDrives({
@@ -187,16 +189,22 @@ class HealthReport {
     this.#logger = logger
   }
 
-  live(): ReturnType<typeof nodeHealth> {
-    return nodeHealth(this.#input())
+  get body(): Health['body'] {
+    return nodeHealth(this.#input()).body
   }
 
-  readiness(): ReturnType<typeof nodeHealth> {
-    return nodeReadiness(this.#input())
+  live(): GatewayHealth {
+    const { ok, body } = nodeHealth(this.#input())
+    return { ok, ...body }
+  }
+
+  readiness(): GatewayHealth {
+    const { ok, body } = nodeReadiness(this.#input())
+    return { ok, ...body }
   }
 
   warn(): void {
-    const warnings = new Set(this.live().body.warnings)
+    const warnings = new Set(this.body.warnings)
     for (const warning of warnings) if (!this.#warned.has(warning)) this.#logger.warn(warning)
     this.#warned = warnings
   }
@@ -205,7 +213,7 @@ class HealthReport {
 function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport) {
   return {
     'GET /status': async () => ({
-      health: health.live().body,
+      health: health.body,
       drives: drives.all,
       driveStats: native.driveStats(),
       engine: native.stats(),

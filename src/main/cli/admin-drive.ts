@@ -41,7 +41,7 @@ type Work<T> = (metadata: Awaited<ReturnType<typeof openObjectMetadata>>, stateD
 async function withMetadata<T>(work: Work<T>): Promise<T> {
   const quiet = { debug() {}, info() {}, warn() {}, error() {} }
   return withDatabases(async ({ config, regional }) => {
-    const metadata = await openObjectMetadata({ database: regional, logger: quiet })
+    const metadata = await openObjectMetadata({ connection: regional, logger: quiet })
     try {
       return await work(metadata, config.stateDir)
     } finally {

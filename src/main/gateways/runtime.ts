@@ -53,7 +53,7 @@ export async function openStorageRuntime(input: GatewayInput, host: Pick<Gateway
   const { config } = input
   const { native, logger } = host
   const keys = createKeyring(config.encryptionKeys)
-  const metadata = await openObjectMetadata({ database: input.regional, logger })
+  const metadata = await openObjectMetadata({ connection: input.regional, logger })
   const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger })
   const groups = new PlacementGroups({
     metadata, native, view: () => host.view(), erasureCode: config.erasureCode, allowUnprotectedWrites: config.allowUnprotectedWrites,

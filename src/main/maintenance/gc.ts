@@ -30,7 +30,8 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
     name: 'garbage collection',
     idleMs: IDLE_MS,
     async round(progress) {
-      if (!(await guard.allows())) {
+      const database = await guard.database()
+      if (database === null) {
         progress.now = `paused: ${guard.reason}`
         return false
       }
@@ -43,7 +44,7 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
       const failed = await removal.run()
       for (const error of removal.errors) logger.warn({ err: error }, 'a drive could not remove garbage, trying again later')
       const gone: Garbage[] = items.filter((item) => !failed.has(item.blobId))
-      await metadata.forgetGarbage(gone)
+      await metadata.forgetGarbage(gone, database)
       count(progress, 'blobs', gone.length)
       // what lies on a drive that is away waits for it
       return items.length === BATCH && gone.length > 0

@@ -7,7 +7,7 @@ import type { Logger } from 'pino'
 import type { DriveId, PgId } from '../../shared/ids.ts'
 import { PG_SEAL_BYTES } from '../../shared/limits.ts'
 import type { Native } from '../../shared/native.ts'
-import type { BlobRow, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
+import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { ErasureCode } from '../placement/erasure-code.ts'
 import { memberKey, type PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
@@ -64,6 +64,7 @@ export function reencoding(options: UpkeepOptions): BackgroundTask {
     async round(progress, signal) {
       const code = groups.code
       if (code === null) return false
+      const database = await metadata.identity()
       const lost = await lostDrives(metadata)
       const candidates = (await metadata.placementGroups({ states: ['closed'] }))
         .filter((group) => narrower(group, code) || group.members.some((driveId) => lost.has(driveId)))
@@ -71,7 +72,7 @@ export function reencoding(options: UpkeepOptions): BackgroundTask {
       for (const group of candidates) {
         if (signal.aborted) return false
         await groups.ensure(group.id)
-        if (await reencodeSome(options, group, progress, signal)) return true
+        if (await reencodeSome(options, group, database, progress, signal)) return true
       }
       return false
     },
@@ -83,7 +84,9 @@ const redundancyLeft = (group: PlacementGroup, lost: ReadonlySet<DriveId>): numb
   group.m - group.members.filter((driveId) => lost.has(driveId)).length
 
 /** Re-encodes the next blobs of a group. True if there was one that could be moved. */
-async function reencodeSome(options: UpkeepOptions, group: PlacementGroup, progress: Progress, signal: AbortSignal): Promise<boolean> {
+async function reencodeSome(
+  options: UpkeepOptions, group: PlacementGroup, database: DatabaseIdentity, progress: Progress, signal: AbortSignal,
+): Promise<boolean> {
   const rows = await options.metadata.blobsOfGroup(group.id, null, BATCH)
   if (rows.length === 0) return false
   progress.now = `group ${group.id} (${group.k}+${group.m})`
@@ -91,7 +94,7 @@ async function reencodeSome(options: UpkeepOptions, group: PlacementGroup, progr
   const queue = [...rows]
   const worker = async (): Promise<void> => {
     for (let row = queue.shift(); row !== undefined && !signal.aborted; row = queue.shift()) {
-      if (await reencodeOne(options, row)) {
+      if (await reencodeOne(options, row, database)) {
         moved++
         count(progress, 'blobs')
         count(progress, 'bytes', row.size)
@@ -102,14 +105,14 @@ async function reencodeSome(options: UpkeepOptions, group: PlacementGroup, progr
   return moved > 0
 }
 
-async function reencodeOne({ native, metadata, groups, logger }: UpkeepOptions, row: BlobRow): Promise<boolean> {
+async function reencodeOne({ native, metadata, groups, logger }: UpkeepOptions, row: BlobRow, database: DatabaseIdentity): Promise<boolean> {
   const lease = await groups.take(row.blobId)
   try {
     if (lease.group.id === row.pgId) return false
     const left = await native.reencodeBlob(storedBytes(row), lease.group.id)
     const missing = left.map((index) => ({ blobId: row.blobId, pgId: lease.group.id, index }))
     // false: deleted meanwhile; the new shards are orphans then and collected as such
-    return await metadata.moveBlob(row.bucketId, row.blobId, row.pgId, lease.group.id, missing)
+    return await metadata.moveBlob(row.bucketId, row.blobId, row.pgId, lease.group.id, missing, database)
   } catch (error) {
     logger.warn({ err: error, blob: row.blobId, pg: row.pgId }, 'a blob could not be re-encoded, trying again later')
     return false

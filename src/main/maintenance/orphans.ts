@@ -38,7 +38,8 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
     name: 'orphan collection',
     idleMs: IDLE_MS,
     async round(progress) {
-      if (!(await guard.allows())) {
+      const database = await guard.database()
+      if (database === null) {
         progress.now = `paused: ${guard.reason}`
         return false
       }
@@ -53,7 +54,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         if (suspects.length === 0) continue
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
-        const removable = new Set((await metadata.judgeCondemned(pairs)).map(pairKey))
+        const removable = new Set((await metadata.judgeCondemned(pairs, database)).map(pairKey))
         const shards = suspects.filter((shard) => removable.has(pairKey(shard)))
         const generations = await Promise.all(shards.map(async (shard) => (await groups.ensure(shard.pgId as PgId)).generation))
         await native.deleteShards(driveId, shards.map(({ bucketId, blobId, pgId, index }) => ({ bucketId, blobId, pgId, index })), generations)

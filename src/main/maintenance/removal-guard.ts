@@ -23,8 +23,11 @@ export class RemovalGuard {
     this.#options = options
   }
 
-  /** Whether removal of any kind may run now. Marks drives that have never seen a database. */
-  async allows(): Promise<boolean> {
+  /**
+   * The database that a removal may rest on now; the calls that end it take it as `under`. Null: removal is paused, `reason`
+   * says why. Marks drives that have never seen a database.
+   */
+  async database(): Promise<DatabaseIdentity | null> {
     const { native, drives } = this.#options
     const identity = await this.#options.metadata.identity()
     if (!identity.readWrite) return this.#pause('the database is read-only')
@@ -37,7 +40,7 @@ export class RemovalGuard {
       }
     }
     this.reason = ''
-    return true
+    return identity
   }
 
   /** An operator has checked the database: its identity is the right one from now on. */
@@ -46,9 +49,9 @@ export class RemovalGuard {
     for (const driveId of this.#options.drives()) await this.#options.native.setDriveMark(driveId, MARK, mark)
   }
 
-  #pause(reason: string): false {
+  #pause(reason: string): null {
     this.reason = reason
-    return false
+    return null
   }
 }
 
