@@ -229,6 +229,12 @@ fn refused_bodies() {
 }
 
 #[test]
+fn decoders_may_move_between_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<AwsChunked>();
+}
+
+#[test]
 fn errors_stay() {
     let mut decoder = AwsChunked::new(AwsChunkedOptions::default());
     assert_eq!(

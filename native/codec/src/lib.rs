@@ -20,3 +20,31 @@ pub fn features() -> Vec<String> {
         format!("sha256:{}", hash::kernel_name(hash::Algorithm::Sha256)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Uploads move between threads with all of their state.
+    #[test]
+    fn state_may_move_between_threads() {
+        fn is_send<T: Send>() {}
+        fn is_send_and_sync<T: Send + Sync>() {}
+        is_send::<hash::Hasher>();
+        is_send::<hash::FastDigest>();
+        is_send::<crc::State>();
+        is_send_and_sync::<rs::Code>();
+        is_send_and_sync::<aead::DataKey>();
+        is_send_and_sync::<aead::BlobKey>();
+    }
+
+    #[test]
+    fn features_name_each_kernel() {
+        let features = features();
+        assert!(features.iter().all(|feature| {
+            feature
+                .split_once(':')
+                .is_some_and(|(_, kernel)| !kernel.is_empty())
+        }));
+    }
+}

@@ -1,7 +1,6 @@
 //! The lane scheduler: many streams of one hash, side by side in vector registers.
 
 use std::array;
-
 use std::cmp::Reverse;
 
 use super::stream::{BLOCK_BYTES, Block, BlockHash};

@@ -61,7 +61,7 @@ fn detect_kernels() -> Vec<LaneKernel<8>> {
                 sha256_avx512::compress(state, lanes)
             })
         };
-        let from = if has_sha_instructions { 11 } else { 3 };
+        let from = if has_sha_instructions { 9 } else { 3 };
         kernels.push(LaneKernel {
             name: "avx512-x16",
             lanes: 16,
