@@ -74,8 +74,8 @@ class S3Gateway implements Gateway {
       hostId: this.#hostId,
       now: this.#now,
       draining: () => this.#draining !== null,
-      health: health ?? (() => ({ ok: true })),
-      ready: ready ?? (() => ({ ok: this.#draining === null })),
+      health: health ?? (() => ({ ok: true, body: { status: 'ok' } })),
+      ready: ready ?? (() => ({ ok: this.#draining === null, body: { status: this.#draining === null ? 'ok' : 'unavailable' } })),
     })
     this.#listener = new Listener(loadUws(), {
       ...listen,

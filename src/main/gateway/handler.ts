@@ -22,10 +22,10 @@ export interface GatewayLogger {
   error(fields: object, message: string): void
 }
 
-/** What a probe is answered: 200 when `ok`, else 503; all of it as JSON. */
+/** What a probe is answered: 200 when `ok`, else 503, with the body as JSON. */
 export interface GatewayHealth {
   ok: boolean
-  [detail: string]: unknown
+  body: object
 }
 
 export interface HandlerComponents {
@@ -108,7 +108,7 @@ export class RequestHandler {
     if (probe === undefined) throw new S3Error('NoSuchKey', 404, 'There is nothing of that name.')
     if (head.method !== 'GET' && head.method !== 'HEAD') throw new S3Error('MethodNotAllowed', 405, 'The specified method is not allowed against this resource.')
     const answer = await probe()
-    return jsonAnswer(answer, answer.ok ? 200 : 503)
+    return jsonAnswer(answer.body, answer.ok ? 200 : 503)
   }
 
   #report(error: S3Error, head: RequestHead, { requestId, resource }: ErrorContext, { operation }: Outcome): void {

@@ -53,7 +53,7 @@ export class RequestBody {
     if (last) this.#complete = true
     if (this.#discarding || this.#failure !== null) return
     if (this.#sink === null || this.#draining) {
-      if (chunk.length > 0) this.#queue.push(chunk.slice())
+      if (chunk.length > 0) this.#queue.push(new Uint8Array(chunk))
       if (!last) this.#pause()
       return
     }
@@ -97,7 +97,7 @@ export class RequestBody {
       write(chunk) {
         size += chunk.length
         if (size > maxBytes) throw new AnvilError('EntityTooLarge', 'The request body is too large', { details: { max: maxBytes } })
-        chunks.push(chunk.slice())
+        chunks.push(new Uint8Array(chunk))
         return true
       },
       drained: () => Promise.resolve(),
