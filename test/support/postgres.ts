@@ -76,7 +76,6 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
       log.push(chunk.toString())
       if (log.length > 200) log.shift()
     })
-    child.stderr?.unref?.()
     postmaster = child
     for (let attempt = 0; ; attempt++) {
       if (child.exitCode !== null || attempt > 1000) throw new Error(`Postgres did not start:\n${log.join('')}`)

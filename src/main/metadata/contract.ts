@@ -4,7 +4,7 @@
  *
  * Every method may throw AnvilError MetadataUnavailable when Postgres is away longer than METADATA_WAIT_MS.
  */
-import type { BlobId, BucketId, DriveId, NodeId, PgId, UploadId } from '../../shared/ids.ts'
+import type { BlobId, BucketId, DeploymentId, DriveId, NodeId, PgId, UploadId } from '../../shared/ids.ts'
 import type { ChecksumAlgorithm } from '../../shared/native.ts'
 
 // --------------------------------------------------------------------------------------------------------------- objects
@@ -179,6 +179,8 @@ export interface PlacementGroup {
   generation: number
   /** Bytes committed into it so far (plaintext sizes, approximate). */
   bytes: number
+  /** The intent of a move under way (`beginMove`): this drive counts as a member too. */
+  incoming: { index: number; drive: DriveId } | null
 }
 
 export interface DriveRecord {
@@ -232,7 +234,11 @@ export interface RepairEntry {
   reportedMs: number
 }
 
-/** What a removal rests on: which database, which timeline (§13, rule 3). */
+/**
+ * What a removal rests on: which database, which timeline (§13, rule 3). Background work notes it when it begins and gives
+ * it to the calls that end it (`under`): they throw MetadataUnavailable when the database is another one by then, or takes
+ * no writes.
+ */
 export interface DatabaseIdentity {
   systemId: string
   timeline: number
@@ -294,10 +300,21 @@ export interface ObjectMetadata {
   openPlacementGroup(k: number, m: number, members: DriveId[]): Promise<PlacementGroup>
   sealPlacementGroup(id: PgId): Promise<void>
   closePlacementGroup(id: PgId): Promise<void>
-  /** Compare-and-set of one member of a closed group (moves; generation + 1). False if it was changed meanwhile. */
-  replaceMember(id: PgId, index: number, from: DriveId, to: DriveId, generation: number): Promise<boolean>
-  /** Compare-and-set of a blob's group (re-encoding). False if the blob lost its references or was moved meanwhile. */
-  moveBlob(bucketId: BucketId, blobId: BlobId, from: PgId, to: PgId, missing: MissingShard[]): Promise<boolean>
+  /**
+   * The intent of a move (§13, rule 6), before its first byte: `incoming` is set, generation + 1. Closed groups only; an
+   * earlier intent is replaced. Null if the group is not closed, was changed meanwhile, or has `to` as a member already.
+   */
+  beginMove(id: PgId, index: number, to: DriveId, generation: number): Promise<PlacementGroup | null>
+  /**
+   * Compare-and-set of one member of a closed group (moves; generation + 1; ends the intent). `generation` is that of
+   * `beginMove`'s answer. False if it was changed meanwhile, or the intent is another one.
+   */
+  replaceMember(id: PgId, index: number, from: DriveId, to: DriveId, generation: number, under?: DatabaseIdentity): Promise<boolean>
+  /**
+   * Compare-and-set of a blob's group (re-encoding). False if the blob lost its references or was moved meanwhile, or if
+   * `to` is closed or the pair condemned (then take another group).
+   */
+  moveBlob(bucketId: BucketId, blobId: BlobId, from: PgId, to: PgId, missing: MissingShard[], under?: DatabaseIdentity): Promise<boolean>
   /** Blobs of a group in id order, for repair and moves, with what a rebuild needs. */
   blobsOfGroup(pgId: PgId, after: { bucketId: BucketId; blobId: BlobId } | null, limit: number): Promise<BlobRow[]>
 
@@ -309,26 +326,36 @@ export interface ObjectMetadata {
   registerDrive(drive: Omit<DriveRecord, 'state'>): Promise<void>
   setDriveState(driveId: DriveId, state: DriveRecord['state']): Promise<void>
   drives(): Promise<DriveRecord[]>
+  /** Takes or renews a named lease: true when `holder` has it for `leaseMs` from now. For economy; safety never rests on it. */
+  lease(name: string, holder: string, leaseMs: number): Promise<boolean>
+  /** Marks the database as this deployment's and region's. @throws AnvilError InvalidRequest when it is another's */
+  claimDeployment(deploymentId: DeploymentId, region: string): Promise<void>
 
   // background work
   identity(): Promise<DatabaseIdentity>
   /** Garbage old enough for every node's reads, oldest first. Its rows stay until `forgetGarbage`. */
   garbage(limit: number): Promise<Garbage[]>
-  forgetGarbage(items: Garbage[]): Promise<void>
+  forgetGarbage(items: Garbage[], under?: DatabaseIdentity): Promise<void>
   repairs(limit: number, after: number): Promise<RepairEntry[]>
   reportDamage(entries: Omit<RepairEntry, 'entryId' | 'reportedMs'>[]): Promise<void>
-  forgetRepair(entryIds: number[]): Promise<void>
+  forgetRepair(entryIds: number[], under?: DatabaseIdentity): Promise<void>
   repairCount(): Promise<number>
   /** §13 rule 2, in the order of the rule: commit, horizon, wait, look, and only then true per suspect that may go. */
   condemn(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[]): Promise<void>
   condemned(limit: number): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Waits for the horizon, then splits the condemned pairs into those that may be removed and those found referenced (which leave `condemned`). */
-  judgeCondemned(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[]): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
+  judgeCondemned(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[], under?: DatabaseIdentity): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Condemned rows whose group is closed and whose shards are gone. */
   forgetCondemned(items: { blobId: BlobId; pgId: PgId }[]): Promise<void>
   expiredUploads(olderThanMs: number, limit: number): Promise<{ bucketId: BucketId; key: string; uploadId: UploadId }[]>
 
-  /** Counts for status and tests. */
+  /**
+   * Deletes what only had to be kept for a while: settled batches, answers of completed uploads, lists of parts of dropped
+   * objects; notes the sizes of placement groups. Runs by itself now and then; tests call it.
+   */
+  tidy(): Promise<void>
+
+  /** Counts for status and tests. Beyond a million rows they are estimates. */
   counts(): Promise<{ objects: number; blobs: number; garbage: number; repairs: number; uploads: number; condemned: number }>
   /** 'ok', or why it is away. */
   health(): { state: 'ok' | 'away'; reason: string }

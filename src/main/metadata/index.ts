@@ -1,0 +1,196 @@
+/** Puts the regional metadata together: connections, the writer, and a class for each family of tables. */
+import type { ClientConfig } from 'pg'
+import { METADATA_WAIT_MS } from '../../shared/limits.ts'
+import { Blobs } from './blobs.ts'
+import { Buckets } from './buckets.ts'
+import { Condemned } from './condemned.ts'
+import type { ObjectMetadata } from './contract.ts'
+import { Copies } from './copies.ts'
+import { GarbageQueue } from './garbage.ts'
+import { GroupCommit } from './group-commit.ts'
+import { Identity } from './identity.ts'
+import { Ledger } from './ledger.ts'
+import { Listing } from './listing.ts'
+import type { Logger } from './logger.ts'
+import { Nodes } from './nodes.ts'
+import { ObjectParts } from './object-parts.ts'
+import { Objects } from './objects.ts'
+import { PlacementGroups } from './placement-groups.ts'
+import { Pool, type PoolOptions } from './pool.ts'
+import { WRITER_SETUP } from './programs.ts'
+import { Reader } from './reader.ts'
+import { Repairs } from './repairs.ts'
+import { claimDeployment, counts, Health } from './status.ts'
+import { Transactions } from './transaction.ts'
+import { UploadListing } from './upload-listing.ts'
+import { Uploads } from './uploads.ts'
+
+export interface MetadataOptions {
+  /** A URL, or pg's settings. The database has been migrated. */
+  connection: string | ClientConfig
+  logger: Logger
+  /** How long a request waits for Postgres. @default METADATA_WAIT_MS */
+  waitMs?: number
+  /** A connection whose answer takes longer counts as lost; statements are stopped a little earlier. @default 5000 */
+  answerTimeoutMs?: number
+  /** Batches of the writer under way at once. @default 2 */
+  writers?: number
+  /** Coalesced reads under way at once. @default 3 */
+  readers?: number
+  /** Connections for everything else in the foreground. @default 8 */
+  connections?: number
+  /** Reads of a node whose lease ended longer ago hold no garbage back. @default one hour */
+  deadNodeGraceMs?: number
+  /** How often `tidy` runs by itself; 0: never. @default 10 s */
+  tidyEveryMs?: number
+}
+
+const BACKGROUND_TIMEOUT_MS = 60_000
+const BACKGROUND_CONNECTIONS = 2
+/** How long a removal waits for standbys, and for transactions older than a condemnation. */
+const STANDBY_WAIT_MS = 5000
+const HORIZON_WAIT_MS = 30_000
+/** How long a committed batch of a writer that is gone stays in the ledger. */
+const LEDGER_KEPT_MS = 24 * 3_600_000
+
+/** Connects, and fails when the server can never do (too old, not UTF-8) or does not answer in time. */
+export async function openObjectMetadata(options: MetadataOptions): Promise<ObjectMetadata> {
+  const { logger, waitMs = METADATA_WAIT_MS, answerTimeoutMs = 5000, writers = 2, readers = 3, tidyEveryMs = 10_000 } = options
+  const config = typeof options.connection === 'string' ? { connectionString: options.connection } : options.connection
+  const health = new Health(logger)
+  const common: PoolOptions = {
+    config, logger, waitMs, answerTimeoutMs,
+    statementTimeoutMs: Math.round(answerTimeoutMs * 0.9),
+    lockTimeoutMs: Math.round(answerTimeoutMs * 0.6),
+    connectTimeoutMs: answerTimeoutMs,
+    pipeline: false,
+    setup: '',
+    size: options.connections ?? 8,
+    onConnect: health.noteConnect,
+  }
+  const pool = new Pool(common)
+  const readPool = new Pool({ ...common, size: readers })
+  const writePool = new Pool({ ...common, size: writers, setup: WRITER_SETUP })
+  const background = new Pool({
+    ...common,
+    size: BACKGROUND_CONNECTIONS,
+    answerTimeoutMs: BACKGROUND_TIMEOUT_MS,
+    statementTimeoutMs: BACKGROUND_TIMEOUT_MS * 0.9,
+  })
+  const pools = [pool, readPool, writePool, background]
+
+  const ledger = new Ledger(pool)
+  const transactions = new Transactions(pool, ledger)
+  const backgroundTransactions = new Transactions(background, ledger)
+  const identity = new Identity(background, logger, STANDBY_WAIT_MS)
+  const reader = new Reader(readPool, readers)
+  const groups = new PlacementGroups(pool, transactions, logger)
+  const commits = new GroupCommit({
+    pool: writePool, ledger, logger, waitMs,
+    lanes: writers,
+    onCommitted: (pgId, bytes) => groups.addBytes(pgId, bytes),
+    holds: async ({ bucketId, key, record }) => {
+      const live = await reader.get(bucketId, key)
+      return live?.body.kind === 'blob' && record?.body.kind === 'blob' && live.body.blob.blobId === record.body.blob.blobId
+    },
+  })
+  const objects = new Objects(commits)
+  const copies = new Copies(transactions, objects)
+  const listing = new Listing(pool)
+  const uploads = new Uploads(pool, transactions, groups)
+  const uploadListing = new UploadListing(pool)
+  const parts = new ObjectParts(readPool)
+  const buckets = new Buckets(pool, transactions)
+  const blobs = new Blobs(pool, background, transactions, groups)
+  const nodes = new Nodes(pool)
+  const garbage = new GarbageQueue(background, backgroundTransactions, identity, { deadNodeGraceMs: options.deadNodeGraceMs ?? 3_600_000 })
+  const repairs = new Repairs(background, backgroundTransactions)
+  const condemned = new Condemned(background, backgroundTransactions, identity, logger, HORIZON_WAIT_MS)
+
+  const tidy = async (): Promise<void> => {
+    await groups.flushBytes()
+    await ledger.tidy(LEDGER_KEPT_MS)
+    await uploads.tidyAnswers()
+    await garbage.tidyManifests()
+  }
+  let tidying: Promise<void> | null = null
+  const timer = tidyEveryMs === 0 ? null : setInterval(() => {
+    tidying ??= tidy()
+      .catch((error: unknown) => logger.warn({ err: error }, 'tidying the metadata failed, it runs again later'))
+      .finally(() => (tidying = null))
+  }, tidyEveryMs)
+  timer?.unref()
+
+  pool.release(await pool.acquire())
+
+  return {
+    get: (bucketId, key) => reader.get(bucketId, key),
+    getMany: (bucketId, keys) => reader.getMany(bucketId, keys),
+    put: (record, condition, missing) => objects.put(record, condition, missing),
+    putReference: (record, condition) => copies.putReference(record, condition),
+    delete: (bucketId, key, condition) => objects.delete(bucketId, key, condition),
+    deleteMany: (bucketId, keys) => objects.deleteMany(bucketId, keys),
+    list: (request) => listing.list(request),
+
+    createUpload: (upload) => uploads.createUpload(upload),
+    upload: (bucketId, key, uploadId) => uploads.upload(bucketId, key, uploadId),
+    putPart: (bucketId, uploadId, part, missing) => uploads.putPart(bucketId, uploadId, part, missing),
+    listParts: (bucketId, uploadId, after, limit) => uploads.listParts(bucketId, uploadId, after, limit),
+    listUploads: (request) => uploadListing.listUploads(request),
+    completeUpload: (request) => uploads.completeUpload(request),
+    abortUpload: (bucketId, key, uploadId) => uploads.abortUpload(bucketId, key, uploadId),
+    objectParts: (bucketId, uploadId, from, to) => parts.objectParts(bucketId, uploadId, from, to),
+    objectPart: (bucketId, uploadId, partNumber) => parts.objectPart(bucketId, uploadId, partNumber),
+    objectPartsPage: (bucketId, uploadId, after, limit) => parts.objectPartsPage(bucketId, uploadId, after, limit),
+
+    createBucketState: (bucketId) => buckets.createBucketState(bucketId),
+    beginDeleteBucket: (bucketId) => buckets.beginDeleteBucket(bucketId),
+    finishDeleteBucket: (bucketId) => buckets.finishDeleteBucket(bucketId),
+    deletingBuckets: () => buckets.deletingBuckets(),
+
+    blob: (bucketId, blobId) => blobs.blob(bucketId, blobId),
+    blobs: (bucketId, blobIds) => blobs.blobs(bucketId, blobIds),
+    placementGroup: (id) => groups.placementGroup(id),
+    placementGroups: (filter) => groups.placementGroups(filter),
+    openPlacementGroup: (k, m, members) => groups.openPlacementGroup(k, m, members),
+    sealPlacementGroup: (id) => groups.sealPlacementGroup(id),
+    closePlacementGroup: (id) => groups.closePlacementGroup(id),
+    beginMove: (id, index, to, generation) => groups.beginMove(id, index, to, generation),
+    replaceMember: (id, index, from, to, generation, under) => groups.replaceMember(id, index, from, to, generation, under),
+    moveBlob: (bucketId, blobId, from, to, missing, under) => blobs.moveBlob(bucketId, blobId, from, to, missing, under),
+    blobsOfGroup: (pgId, after, limit) => blobs.blobsOfGroup(pgId, after, limit),
+
+    registerNode: (node, leaseMs) => nodes.registerNode(node, leaseMs),
+    renewLease: (nodeId, processId, leaseMs, oldestReadMs) => nodes.renewLease(nodeId, processId, leaseMs, oldestReadMs),
+    nodes: () => nodes.nodes(),
+    registerDrive: (drive) => nodes.registerDrive(drive),
+    setDriveState: (driveId, state) => nodes.setDriveState(driveId, state),
+    drives: () => nodes.drives(),
+    lease: (name, holder, leaseMs) => nodes.lease(name, holder, leaseMs),
+    claimDeployment: (deploymentId, region) => claimDeployment(pool, deploymentId, region),
+
+    identity: () => identity.identity(),
+    garbage: (limit) => garbage.garbage(limit),
+    forgetGarbage: (items, under) => garbage.forgetGarbage(items, under),
+    repairs: (limit, after) => repairs.repairs(limit, after),
+    reportDamage: (entries) => repairs.reportDamage(entries),
+    forgetRepair: (entryIds, under) => repairs.forgetRepair(entryIds, under),
+    repairCount: () => repairs.repairCount(),
+    condemn: (suspects) => condemned.condemn(suspects),
+    condemned: (limit) => condemned.condemned(limit),
+    judgeCondemned: (suspects, under) => condemned.judgeCondemned(suspects, under),
+    forgetCondemned: (items) => condemned.forgetCondemned(items),
+    expiredUploads: (olderThanMs, limit) => uploads.expiredUploads(olderThanMs, limit),
+
+    tidy,
+    counts: () => counts(background),
+    health: health.health,
+    async close() {
+      if (timer !== null) clearInterval(timer)
+      await commits.close()
+      await tidying
+      if (health.health().state === 'ok') await groups.flushBytes()
+      await Promise.all(pools.map((each) => each.close()))
+    },
+  }
+}

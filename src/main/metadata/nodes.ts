@@ -1,0 +1,92 @@
+/** Nodes with their leases, and drives. */
+import { performance } from 'node:perf_hooks'
+import type { DriveId, NodeId } from '../../shared/ids.ts'
+import type { DriveRecord, NodeRecord } from './contract.ts'
+import type { Pool } from './pool.ts'
+import { CLOCK_MS } from './references.ts'
+
+const DRIVE_STATES: DriveRecord['state'][] = ['active', 'lost']
+
+export class Nodes {
+  readonly #pool: Pool
+  /** A reading of the database's clock, and when it arrived by this process's monotonic clock. */
+  #clock: { databaseMs: number; arrivedMs: number } | null = null
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+  }
+
+  async registerNode({ nodeId, addrs, grpcAddr, zone, version }: Omit<NodeRecord, 'leaseUntilMs'>, leaseMs: number): Promise<void> {
+    await this.#pool.query(
+      `INSERT INTO nodes (node_id, addrs, grpc_addr, zone, version, lease_until_ms, oldest_read_ms)
+       VALUES ($1, $2, $3, $4, $5, ${CLOCK_MS} + $6, ${CLOCK_MS})
+       ON CONFLICT (node_id) DO UPDATE SET addrs = excluded.addrs, grpc_addr = excluded.grpc_addr, zone = excluded.zone, version = excluded.version`,
+      [nodeId, addrs, grpcAddr, zone, version, leaseMs],
+    )
+  }
+
+  /** @param oldestReadMs when the oldest running read looked its object up, by this host's clock; null without one */
+  async renewLease(nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null): Promise<boolean> {
+    const nowMs = performance.now()
+    const readMs = oldestReadMs === null ? nowMs : Math.min(nowMs, nowMs - (Date.now() - oldestReadMs))
+    const [row] = await this.#pool.query<[number, boolean]>(
+      `WITH renewed AS (
+         UPDATE nodes SET process_id = $2, lease_until_ms = ${CLOCK_MS} + $3, oldest_read_ms = greatest(oldest_read_ms, $4)
+         WHERE node_id = $1 AND (process_id IS NULL OR process_id = $2 OR lease_until_ms < ${CLOCK_MS}) RETURNING node_id
+       ) SELECT ${CLOCK_MS}, EXISTS (SELECT FROM renewed)`,
+      [nodeId, processId, leaseMs, await this.#databaseMs(readMs)],
+    )
+    const [databaseMs, renewed] = row!
+    this.#clock = { databaseMs, arrivedMs: performance.now() }
+    return renewed
+  }
+
+  async nodes(): Promise<NodeRecord[]> {
+    const rows = await this.#pool.query<[NodeId, string[], string, string, string, number]>(
+      'SELECT node_id, addrs, grpc_addr, zone, version, lease_until_ms FROM nodes ORDER BY node_id',
+    )
+    return rows.map(([nodeId, addrs, grpcAddr, zone, version, leaseUntilMs]) => ({ nodeId, addrs, grpcAddr, zone, version, leaseUntilMs }))
+  }
+
+  async registerDrive({ driveId, nodeId, path, totalBytes }: Omit<DriveRecord, 'state'>): Promise<void> {
+    await this.#pool.query(
+      `INSERT INTO drives (drive_id, node_id, path, total_bytes) VALUES ($1, $2, $3, $4)
+       ON CONFLICT (drive_id) DO UPDATE SET node_id = excluded.node_id, path = excluded.path, total_bytes = excluded.total_bytes`,
+      [driveId, nodeId, path, totalBytes],
+    )
+  }
+
+  async setDriveState(driveId: DriveId, state: DriveRecord['state']): Promise<void> {
+    await this.#pool.query('UPDATE drives SET state = $2 WHERE drive_id = $1', [driveId, DRIVE_STATES.indexOf(state)])
+  }
+
+  async drives(): Promise<DriveRecord[]> {
+    const rows = await this.#pool.query<[DriveId, NodeId, string, number, number]>(
+      'SELECT drive_id, node_id, path, total_bytes, state FROM drives ORDER BY drive_id',
+    )
+    return rows.map(([driveId, nodeId, path, totalBytes, state]) => ({ driveId, nodeId, path, totalBytes, state: DRIVE_STATES[state]! }))
+  }
+
+  /** True when `holder` has the lease of that name until `leaseMs` from now. */
+  async lease(name: string, holder: string, leaseMs: number): Promise<boolean> {
+    const rows = await this.#pool.query(
+      `INSERT INTO leases AS l (name, holder, until_ms) VALUES ($1, $2, ${CLOCK_MS} + $3)
+       ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
+       WHERE l.holder = excluded.holder OR l.until_ms < ${CLOCK_MS} RETURNING name`,
+      [name, holder, leaseMs],
+    )
+    return rows.length === 1
+  }
+
+  /**
+   * The database's clock at a moment of this process, or earlier: a reading arrives after it was taken, so this is never
+   * ahead, and garbage is never thought older than a read that still runs.
+   */
+  async #databaseMs(momentMs: number): Promise<number> {
+    if (this.#clock === null) {
+      const [row] = await this.#pool.query<[number]>(`SELECT ${CLOCK_MS}`)
+      this.#clock = { databaseMs: row![0], arrivedMs: performance.now() }
+    }
+    return Math.floor(this.#clock.databaseMs + (momentMs - this.#clock.arrivedMs))
+  }
+}
