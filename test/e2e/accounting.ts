@@ -1,0 +1,77 @@
+/** Compares what the metadata says should lie on the drives with what does. */
+import assert from 'node:assert/strict'
+import { loadNative } from '../../src/shared/load-native.ts'
+import type { NodeProcess } from '../support/node-process.ts'
+import { untilStatus } from './status.ts'
+
+/** `drive/blob/pg/index` of every shard that a live reference asks for. */
+async function wantedShards(node: NodeProcess): Promise<Set<string>> {
+  const rows = await node.sql<{ name: string }>(`
+    SELECT replace(member.drive::text, '-', '') || '/' || replace(b.blob_id::text, '-', '') || '/' || b.pg_id || '/' || (member.ordinal - 1) AS name
+    FROM blobs b JOIN placement_groups g ON g.id = b.pg_id, unnest(g.members) WITH ORDINALITY AS member(drive, ordinal)
+    WHERE b.refs > 0`)
+  return new Set(rows.map((row) => row.name))
+}
+
+/** Every blob's reference count must be what objects and parts name, or 0 with a place in the queue. */
+async function checkReferences(node: NodeProcess): Promise<void> {
+  const wrong = await node.sql<{ blob_id: string; refs: number; named: string; queued: boolean }>(`
+    WITH named AS (
+      SELECT bucket_id, content_id AS blob_id FROM objects WHERE body = 1
+      UNION ALL
+      SELECT p.bucket_id, p.blob_id FROM parts p LEFT JOIN manifests m USING (bucket_id, upload_id)
+      WHERE p.body = 1 AND (m.upload_id IS NULL OR m.refs > 0)
+    ), counted AS (SELECT bucket_id, blob_id, count(*) AS named FROM named GROUP BY 1, 2)
+    SELECT coalesce(b.blob_id, c.blob_id) AS blob_id, b.refs, coalesce(c.named, 0) AS named, q.blob_id IS NOT NULL AS queued
+    FROM blobs b FULL JOIN counted c USING (bucket_id, blob_id) LEFT JOIN gc_queue q ON q.bucket_id = b.bucket_id AND q.blob_id = b.blob_id
+    WHERE b.refs IS DISTINCT FROM coalesce(c.named, 0) OR (b.refs = 0) IS DISTINCT FROM (q.blob_id IS NOT NULL)`)
+  assert.deepEqual(wrong, [], 'blobs whose references are not what objects and parts name')
+}
+
+/**
+ * Waits until garbage and orphans are gone, stops the node, and lists its drives: every shard must be referenced and
+ * every referenced shard must be there.
+ */
+export async function accountForEveryShard(node: NodeProcess): Promise<{ shards: number }> {
+  await checkReferences(node)
+  let wanted = new Set<string>()
+  await untilStatus(node, 'garbage and orphans are collected', async ({ metadata, driveStats }) => {
+    if (metadata.garbage > 0 || metadata.repairs > 0) return false
+    wanted = await wantedShards(node)
+    return driveStats.reduce((sum, drive) => sum + drive.shards, 0) === wanted.size
+  }, { timeoutMs: 90_000 })
+  await checkReferences(node)
+  const drives = await node.sql<{ drive_id: string; path: string; deployment_id: string }>(
+    'SELECT drive_id, path, deployment_id FROM drives, regional_marker WHERE state = 0')
+  const { code } = await node.stop()
+  assert.equal(code, 0, node.logTail())
+  const found = new Set<string>()
+  for (const drive of drives) {
+    for (const name of await shardsOf(drive.path, drive.deployment_id.replaceAll('-', ''), drive.drive_id.replaceAll('-', ''))) found.add(name)
+  }
+  assert.deepEqual([...wanted].filter((name) => !found.has(name)), [], 'referenced shards that are not on their drive')
+  assert.deepEqual([...found].filter((name) => !wanted.has(name)), [], 'shards on the drives that nothing references')
+  return { shards: found.size }
+}
+
+let native: ReturnType<typeof loadNative> | null = null
+
+async function shardsOf(path: string, deploymentId: string, driveId: string): Promise<string[]> {
+  if (native === null) {
+    native = loadNative()
+    native.init({ memoryLimitBytes: 64 * 1024 * 1024, logFilter: 'error', runtimeThreads: 2 })
+  }
+  await native.openDrive({ path, deploymentId, driveId, reserveBytes: 0 })
+  try {
+    const names: string[] = []
+    let cursor: string | null = null
+    do {
+      const page: Awaited<ReturnType<typeof native.listShards>> = await native.listShards(driveId, cursor, 1000, Date.now() + 60_000)
+      names.push(...page.shards.map((shard) => `${driveId}/${shard.blobId}/${shard.pgId}/${shard.index}`))
+      cursor = page.cursor
+    } while (cursor !== null)
+    return names
+  } finally {
+    await native.closeDrive(driveId)
+  }
+}

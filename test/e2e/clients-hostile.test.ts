@@ -1,0 +1,176 @@
+/** Clients that send too little, too much, too slowly, the wrong thing or nothing. The node must stay up, small and right. */
+import assert from 'node:assert/strict'
+import { after, before, it } from 'node:test'
+import { CreateBucketCommand, GetObjectCommand, ListObjectsV2Command, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { bytes } from '../support/bytes.ts'
+import { memoryOf, NodeProcess, statusOf } from '../support/node-process.ts'
+import { awsChunked, sha256Hex, STREAMING_UNSIGNED_TRAILER } from '../support/sigv4.ts'
+import { until } from '../support/until.ts'
+import { read, sameBytes } from './objects/context.ts'
+import { beginUpload, openSocket, send, statusIn, type RawUpload } from './raw-upload.ts'
+import { status, untilStatus } from './status.ts'
+
+const MIB = 1024 * 1024
+const BUCKET = 'hostile'
+const MEMORY_LIMIT = 256 * MIB
+/** What a node needs beside its stripe buffers: the heap and the code of two JavaScript threads or more, sockets, the index. */
+const BESIDE_BUFFERS = 320 * MIB
+const SLOW_UPLOADS = 1000
+
+let node: NodeProcess
+let s3: S3Client
+
+before(async () => {
+  node = await NodeProcess.started({ env: { ANVIL_MEMORY_LIMIT: String(MEMORY_LIMIT) } })
+  s3 = node.s3()
+  await s3.send(new CreateBucketCommand({ Bucket: BUCKET }))
+})
+after(() => node?.dispose())
+
+const upload = (key: string, length: number, more: object = {}): Promise<RawUpload> => beginUpload(node, { bucket: BUCKET, key, length, ...more })
+
+async function absent(key: string): Promise<void> {
+  const { Contents = [] } = await s3.send(new ListObjectsV2Command({ Bucket: BUCKET, Prefix: key }))
+  assert.deepEqual(Contents.map((entry) => entry.Key), [], `${key} must not exist`)
+}
+
+/** No upload is left in the node, and its buffers are given back. */
+const untilQuiet = () => untilStatus(node, 'no upload is left and buffers are free', ({ engine }) => engine.uploads === 0 && engine.memoryUsedBytes < 8 * MIB)
+
+it('a body that ends too early leaves nothing', async () => {
+  for (const [length, sent] of [[1000, 500], [1000, 0], [200_000, 199_999], [8 * MIB, 5 * MIB], [64 * MIB, 40 * MIB]] as const) {
+    const { socket } = await upload(`short${length}-${sent}`, length)
+    await send(socket, bytes(sent))
+    socket.end()
+    socket.destroySoon()
+  }
+  await untilQuiet()
+  await absent('short')
+})
+
+it('a body that is longer than announced is not taken for the object', async () => {
+  const body = bytes(10_000)
+  const { socket, answer } = await upload('long', 5000)
+  await send(socket, body)
+  assert.equal(statusIn(await answer), 200)
+  socket.destroy()
+  sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket: BUCKET, Key: 'long' }))), body.subarray(0, 5000))
+})
+
+it('chunks that decode to more or less than announced are refused', async () => {
+  const body = bytes(50_000)
+  for (const decoded of [49_999, 50_001, 0]) {
+    const framed = awsChunked(body, 8192, null, { name: 'x-amz-checksum-crc32', value: 'AAAAAA==' })
+    const { socket, answer } = await upload(`decoded${decoded}`, framed.length, {
+      payloadHash: STREAMING_UNSIGNED_TRAILER,
+      headers: { 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': String(decoded), 'x-amz-trailer': 'x-amz-checksum-crc32' },
+    })
+    await send(socket, framed)
+    assert.equal(statusIn(await answer), 400, `announced ${decoded}`)
+    socket.destroy()
+  }
+  await absent('decoded')
+})
+
+it('nonsense in chunked framing is refused', async () => {
+  for (const [i, framed] of ['zzz\r\n', '-5\r\nhello\r\n', 'ffffffffffffffff\r\nx', '5\r\nhelloX\r\n0\r\n\r\n', '5;chunk-signature\r\nhello\r\n'].entries()) {
+    const { socket, answer } = await upload(`nonsense${i}`, framed.length, {
+      payloadHash: STREAMING_UNSIGNED_TRAILER, headers: { 'content-encoding': 'aws-chunked', 'x-amz-decoded-content-length': '5' },
+    })
+    await send(socket, Buffer.from(framed))
+    const found = statusIn(await answer)
+    assert.ok(found >= 400 && found < 500, `${JSON.stringify(framed)}: ${found}`)
+    socket.destroy()
+  }
+  await absent('nonsense')
+})
+
+it('a wrong signature is refused before the body is read', async () => {
+  const forged = (head: string): string => head.replace(/Signature=(.)/, (_, first: string) => `Signature=${first === '0' ? '1' : '0'}`)
+  const { socket, answer } = await upload('forged', 1024 * MIB, { tamper: forged })
+  assert.equal(statusIn(await answer), 403)
+  socket.destroy()
+  const wrongBody = await upload('forged', 5 * MIB, { payloadHash: sha256Hex('something else') })
+  await send(wrongBody.socket, bytes(5 * MIB))
+  assert.equal(statusIn(await wrongBody.answer), 400)
+  wrongBody.socket.destroy()
+  await absent('forged')
+})
+
+it('an announced length beyond 5 GiB, or none at all, is refused', async () => {
+  const huge = await upload('huge', 5 * 1024 * MIB + 1)
+  assert.equal(statusIn(await huge.answer), 400)
+  huge.socket.destroy()
+  const none = await upload('none', 0, { tamper: (head: string) => head.replace(/content-length: 0\r\n/, '') })
+  assert.ok([400, 403, 411].includes(statusIn(await none.answer)))
+  none.socket.destroy()
+  await absent('huge')
+})
+
+it('what is not HTTP, or too much of it, ends only its own connection', async () => {
+  const attempts = [
+    '\0\0\0\0', 'hello\r\n\r\n', 'GET\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', `GET /${'x'.repeat(100_000)} HTTP/1.1\r\nhost: a\r\n\r\n`,
+    `GET / HTTP/1.1\r\nhost: a\r\n${Array.from({ length: 2000 }, (_, i) => `x-${i}: ${'y'.repeat(100)}\r\n`).join('')}\r\n`,
+    'PUT /hostile/a HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello', 'PUT /hostile/a HTTP/1.1\r\nhost: a\r\ncontent-length: -1\r\n\r\n',
+    'PUT /hostile/a HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n', 'GET http://[::1 HTTP/1.1\r\nhost: a\r\n\r\n',
+    'GET /%zz%00 HTTP/1.1\r\nhost: a\r\n\r\n', 'OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n', 'GET /hostile?%ff=%fe HTTP/1.1\r\nhost: a\r\n\r\n',
+  ]
+  for (const text of attempts) {
+    const { socket, answer } = await openSocket(node)
+    socket.write(text)
+    const timer = setTimeout(() => socket.destroy(), 1000) // some of it is a head that never ends
+    const found = statusIn(await answer)
+    clearTimeout(timer)
+    socket.destroy()
+    assert.ok(found === 0 || (found >= 400 && found < 600), `${JSON.stringify(text.slice(0, 60))}: ${found}`)
+    assert.ok(node.running, node.logTail())
+  }
+  assert.equal(await statusOf(node.port, '/-/readyz'), 200)
+  await absent('a')
+})
+
+it('readers that stop reading or go away cost nothing that lasts', async () => {
+  const body = bytes(40 * MIB)
+  await s3.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'big', Body: body }))
+  const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
+  const url = new URL(await getSignedUrl(s3, new GetObjectCommand({ Bucket: BUCKET, Key: 'big' }), { expiresIn: 600 }))
+  const before = memoryOf(node.pid, 'VmRSS')
+  const readers = await Promise.all(Array.from({ length: 60 }, async () => {
+    const reader = await openSocket(node)
+    reader.socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: 127.0.0.1:${node.port}\r\n\r\n`)
+    await reader.answer
+    reader.socket.pause()
+    return reader
+  }))
+  // a good client is served beside them
+  sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket: BUCKET, Key: 'big' }))), body)
+  assert.ok(memoryOf(node.pid, 'VmRSS') < before + MEMORY_LIMIT + 64 * MIB, 'stalled readers pile up in memory')
+  for (const { socket } of readers) socket.destroy()
+  await untilStatus(node, 'their reads are closed', ({ engine }) => engine.reads === 0 && engine.memoryUsedBytes < 8 * MIB)
+})
+
+it(`${SLOW_UPLOADS} slow uploads fit into the memory limit and do not block others`, async () => {
+  const size = 3 * MIB
+  const first = 200_000
+  const slow: RawUpload[] = []
+  for (let i = 0; i < SLOW_UPLOADS; i++) slow.push(await upload(`slow${i}`, size))
+  await Promise.all(slow.map(({ socket }) => send(socket, bytes(first))))
+  await until('they are all admitted', async () => (await status(node)).engine.uploads >= SLOW_UPLOADS || slow.some(({ socket }) => socket.closed), { timeoutMs: 60_000 })
+  // a client with time to lose is served beside them
+  await until('an ordinary client gets through', () => s3.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'ordinary', Body: bytes(5 * MIB) })), { timeoutMs: 30_000 })
+  sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket: BUCKET, Key: 'ordinary' }))), bytes(5 * MIB))
+  const { engine } = await status(node)
+  assert.ok(engine.memoryPeakBytes <= MEMORY_LIMIT, `${engine.memoryPeakBytes} bytes of buffers`)
+  const rest = bytes(size).subarray(first)
+  const outcomes = await Promise.all(slow.map(async ({ socket, answer }) => {
+    await send(socket, rest).catch(() => {}) // one that was refused
+    return statusIn(await answer)
+  }))
+  for (const { socket } of slow) socket.destroy()
+  const tally = Object.groupBy(outcomes, String)
+  assert.equal(tally['200']?.length, SLOW_UPLOADS, JSON.stringify(Object.fromEntries(Object.entries(tally).map(([code, list]) => [code, list!.length]))))
+  const peak = memoryOf(node.pid, 'VmHWM')
+  assert.ok(peak < MEMORY_LIMIT + BESIDE_BUFFERS, `peak ${Math.round(peak / MIB)} MiB`)
+  sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket: BUCKET, Key: `slow${SLOW_UPLOADS - 1}` }))), bytes(size))
+  await untilQuiet()
+})
