@@ -12,7 +12,6 @@ import { prepareDatabases, type PreparedDatabases } from './directory/index.ts'
 import { LocalDrives } from './drives/local-drives.ts'
 import { mainThreadGateways, threadGateways, type Gateways } from './gateways/gateways.ts'
 import type { NodeView } from './gateways/messages.ts'
-import type { GatewayHealth } from './gateway/index.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
 import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
@@ -193,14 +192,12 @@ class HealthReport {
     return nodeHealth(this.#input()).body
   }
 
-  live(): GatewayHealth {
-    const { ok, body } = nodeHealth(this.#input())
-    return { ok, ...body }
+  live(): Health {
+    return nodeHealth(this.#input())
   }
 
-  readiness(): GatewayHealth {
-    const { ok, body } = nodeReadiness(this.#input())
-    return { ok, ...body }
+  readiness(): Health {
+    return nodeReadiness(this.#input())
   }
 
   warn(): void {
