@@ -134,7 +134,7 @@ it('readers that stop reading or go away cost nothing that lasts', async () => {
   await s3.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'big', Body: body }))
   const { getSignedUrl } = await import('@aws-sdk/s3-request-presigner')
   const url = new URL(await getSignedUrl(s3, new GetObjectCommand({ Bucket: BUCKET, Key: 'big' }), { expiresIn: 600 }))
-  const before = memoryOf(node.pid, 'VmRSS')
+  const earlier = memoryOf(node.pid, 'VmRSS')
   const readers = await Promise.all(Array.from({ length: 60 }, async () => {
     const reader = await openSocket(node)
     reader.socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\nhost: 127.0.0.1:${node.port}\r\n\r\n`)
@@ -144,7 +144,7 @@ it('readers that stop reading or go away cost nothing that lasts', async () => {
   }))
   // a good client is served beside them
   sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket: BUCKET, Key: 'big' }))), body)
-  assert.ok(memoryOf(node.pid, 'VmRSS') < before + MEMORY_LIMIT + 64 * MIB, 'stalled readers pile up in memory')
+  assert.ok(memoryOf(node.pid, 'VmRSS') < earlier + MEMORY_LIMIT + 64 * MIB, 'stalled readers pile up in memory')
   for (const { socket } of readers) socket.destroy()
   await untilStatus(node, 'their reads are closed', ({ engine }) => engine.reads === 0 && engine.memoryUsedBytes < 8 * MIB)
 })

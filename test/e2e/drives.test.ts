@@ -133,11 +133,11 @@ it('with three folders gone: 503 and never wrong bytes; all is there when they a
 
 it('flipped bytes are found, counted and repaired, by reads and by scrubbing', async () => {
   for (const [pair, find] of [[[0, 1], 'reads'], [[2, 3], 'scrubbing'], [[4, 5], 'scrubbing']] as const) {
-    const before = (await status(node)).background.damage.crc
+    const earlier = (await status(node)).background.damage.crc
     assert.ok(pair.reduce((sum: number, i) => sum + flipBytes(node.drives[i]!), 0) > 0)
     if (find === 'reads') await readAll()
     else await node.adminSocket('POST', '/scrub')
-    await untilStatus(node, `damage was found by ${find} and repaired`, ({ background, metadata }) => background.damage.crc > before && metadata.repairs === 0)
+    await untilStatus(node, `damage was found by ${find} and repaired`, ({ background, metadata }) => background.damage.crc > earlier && metadata.repairs === 0)
     await node.adminSocket('POST', '/scrub')
     await untilStatus(node, 'the rest was repaired too', async ({ metadata }) => metadata.repairs === 0)
     await readAll()

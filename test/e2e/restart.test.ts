@@ -86,8 +86,8 @@ describe('kill -9 under load', () => {
   it('of Postgres alone: the node goes on by itself', async () => {
     await underLoad(journal, 250)
     node.killPostgres()
-    const before = journal.acknowledged
-    await until('writes are acknowledged again', () => journal.acknowledged > before + 250, { timeoutMs: 60_000, detail: () => node.logTail() })
+    const earlier = journal.acknowledged
+    await until('writes are acknowledged again', () => journal.acknowledged > earlier + 250, { timeoutMs: 60_000, detail: () => node.logTail() })
     await journal.stop()
     await journal.verify()
     assert.ok(node.running)
@@ -112,7 +112,7 @@ describe('kill -9 under load', () => {
 
 /** Starts the writers and waits until so many of their writes were acknowledged. */
 async function underLoad(journal: Journal, writes: number): Promise<void> {
-  const before = journal.acknowledged
+  const earlier = journal.acknowledged
   journal.start()
-  await until('the load runs', () => journal.acknowledged >= before + writes, { timeoutMs: 60_000 })
+  await until('the load runs', () => journal.acknowledged >= earlier + writes, { timeoutMs: 60_000 })
 }

@@ -17,7 +17,7 @@ export async function until<T>(what: string, condition: () => T | Promise<T>, op
   for (;;) {
     try {
       const value = await condition()
-      if (value) return value as NonNullable<T>
+      if (value) return value
       last = undefined
     } catch (error) {
       last = error

@@ -4,7 +4,7 @@ import { it } from 'node:test'
 import { crc32 } from 'node:zlib'
 import { Readable } from 'node:stream'
 import {
-  ChecksumAlgorithm, GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand,
+  type ChecksumAlgorithm, GetObjectAttributesCommand, GetObjectCommand, HeadObjectCommand, ListObjectsV2Command, PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { bytes, md5Base64 } from '../../support/bytes.ts'
 import { signedRequest } from '../../support/raw-http.ts'

@@ -184,7 +184,7 @@ export function multipartTests(context: Context): void {
     for (const result of results) {
       if (result.status === 'rejected') assert.ok(['PreconditionFailed', 'ConditionalRequestConflict'].includes((result.reason as Error).name), String(result.reason))
     }
-    sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket, Key: 'k' }))), bytes(100_000, winners[0]!))
+    sameBytes(await read(await s3.send(new GetObjectCommand({ Bucket, Key: 'k' }))), bytes(100_000, winners[0]))
   })
 
   for (const sse of ['AES256', 'customer'] as const) {
