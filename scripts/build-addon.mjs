@@ -40,6 +40,6 @@ function replace(from, to) {
   const content = fs.readFileSync(from)
   if (fs.existsSync(to) && fs.readFileSync(to).equals(content)) return
   const temporary = `${to}.${process.pid}`
-  fs.writeFileSync(temporary, content, { mode: 0o755 })
+  fs.writeFileSync(temporary, content)
   fs.renameSync(temporary, to)
 }
