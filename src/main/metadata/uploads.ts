@@ -121,13 +121,10 @@ export class Uploads {
       )
       const listed = chooseParts(request, stored)
       const { size, etag, checksum } = request.assemble(upload, listed)
-      const numbers = listed.map(({ partNumber }) => partNumber)
+      // By subscript and not by a join: nobody has told the planner how many parts there are.
       await session.query(
-        `UPDATE parts AS p SET start = s.start FROM (
-           SELECT part_number, sum(size) OVER (ORDER BY part_number) - size AS start FROM parts
-           WHERE bucket_id = $1 AND upload_id = $2 AND part_number = ANY($3::int4[])
-         ) AS s WHERE p.bucket_id = $1 AND p.upload_id = $2 AND p.part_number = s.part_number`,
-        [bucketId, uploadId, numbers],
+        'UPDATE parts SET start = ($3::int8[])[part_number] WHERE bucket_id = $1 AND upload_id = $2 AND ($3::int8[])[part_number] >= 0',
+        [bucketId, uploadId, startsOf(listed)],
       )
       await session.query('INSERT INTO manifests (bucket_id, upload_id, size, part_count, refs) VALUES ($1, $2, $3, $4, 1)', [bucketId, uploadId, size, listed.length])
       const { replaced } = await writeLiveObject(
@@ -143,7 +140,7 @@ export class Uploads {
         },
         condition,
       )
-      const unlisted = await removeParts(session, bucketId, uploadId, numbers)
+      const unlisted = await removeUnplacedParts(session, bucketId, uploadId)
       await drop(session, bucketId, [...unlisted, ...(replaced === null ? [] : [replaced])])
       await session.query('DELETE FROM uploads WHERE bucket_id = $1 AND upload_id = $2', [bucketId, uploadId])
       await session.query(
@@ -159,7 +156,7 @@ export class Uploads {
     await this.#transactions.run(async (session) => {
       const [row] = await session.query<[string]>('SELECT key FROM uploads WHERE bucket_id = $1 AND upload_id = $2 FOR UPDATE', [bucketId, uploadId])
       if (row === undefined || row[0] !== key) throw noSuchUpload()
-      await drop(session, bucketId, await removeParts(session, bucketId, uploadId, []))
+      await drop(session, bucketId, await removeUnplacedParts(session, bucketId, uploadId))
       await session.query('DELETE FROM uploads WHERE bucket_id = $1 AND upload_id = $2', [bucketId, uploadId])
     })
   }
@@ -208,11 +205,22 @@ function chooseParts({ parts }: CompleteRequest, stored: PartRow[]): PartRecord[
   })
 }
 
-/** Deletes the parts that are not in `keep`; their blobs still hold their reference. */
-async function removeParts(session: Session, bucketId: BucketId, uploadId: UploadId, keep: number[]): Promise<{ contentId: string; body: number }[]> {
+/** Where each part begins in the object, by part number (from 1); -1 for parts that are not in it. */
+function startsOf(listed: PartRecord[]): number[] {
+  const starts = new Array<number>(listed.at(-1)!.partNumber).fill(-1)
+  let start = 0
+  for (const { partNumber, size } of listed) {
+    starts[partNumber - 1] = start
+    start += size
+  }
+  return starts
+}
+
+/** Deletes the parts that have no place in an object; their blobs still hold their reference. */
+async function removeUnplacedParts(session: Session, bucketId: BucketId, uploadId: UploadId): Promise<{ contentId: string; body: number }[]> {
   const rows = await session.query<[BlobId, number]>(
-    'DELETE FROM parts WHERE bucket_id = $1 AND upload_id = $2 AND part_number <> ALL($3::int4[]) RETURNING blob_id, body',
-    [bucketId, uploadId, keep],
+    'DELETE FROM parts WHERE bucket_id = $1 AND upload_id = $2 AND start IS NULL RETURNING blob_id, body',
+    [bucketId, uploadId],
   )
   return rows.map(([contentId, body]) => ({ contentId, body }))
 }
