@@ -71,12 +71,15 @@ async function presign(context: Context): Promise<void> {
   const { folder, bucket } = await withBucket(context)
   await randomFile(`${folder}/in`, MIB)
   await aws(context, 's3', 'cp', '--no-progress', `${folder}/in`, `s3://${bucket}/with space`)
-  const url = (await aws(context, 's3', 'presign', `s3://${bucket}/with space`, '--expires-in', '60')).trim()
+  // Version 1 of the command still presigns with SigV2 for us-east-1, which S3 itself refuses for newer buckets.
+  const config = { AWS_CONFIG_FILE: `${folder}/config` }
+  await fs.writeFile(config.AWS_CONFIG_FILE, '[default]\ns3 =\n  signature_version = s3v4\n')
+  const url = (await context.run(context.program('aws'), ['s3', 'presign', `s3://${bucket}/with space`, '--expires-in', '60'], config)).trim()
   const response = await fetch(url)
   assertEqual(response.status, 200, 'status of the presigned GET')
   await fs.writeFile(`${folder}/out`, new Uint8Array(await response.arrayBuffer()))
   await assertSameFile(`${folder}/out`, `${folder}/in`)
-  const forged = await fetch(url.replace(/Signature=./, 'Signature=0'))
+  const forged = await fetch(url.replace(/Signature=(.)/, (_, digit: string) => `Signature=${digit === '0' ? '1' : '0'}`))
   assertEqual(forged.status, 403, 'status of a forged signature')
 }
 

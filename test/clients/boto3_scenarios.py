@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 MIB = 1024 * 1024
 
-s3 = boto3.client("s3", config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=120))
+s3 = boto3.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=120))
 scenarios = []
 
 
