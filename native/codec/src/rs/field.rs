@@ -3,6 +3,11 @@
 /// Low byte of the polynomial: what x^8 reduces to.
 const REDUCTION: u8 = 0x1d;
 
+/// The product with x, without a branch.
+pub(super) const fn double(a: u8) -> u8 {
+    a << 1 ^ ((a.cast_signed() >> 7).cast_unsigned() & REDUCTION)
+}
+
 /// The product of two elements.
 pub(super) const fn mul(mut a: u8, mut b: u8) -> u8 {
     let mut product = 0;
@@ -10,7 +15,7 @@ pub(super) const fn mul(mut a: u8, mut b: u8) -> u8 {
         if b & 1 != 0 {
             product ^= a;
         }
-        a = a << 1 ^ if a & 0x80 != 0 { REDUCTION } else { 0 };
+        a = double(a);
         b >>= 1;
     }
     product
@@ -28,6 +33,7 @@ pub(super) const fn inverse(a: u8) -> u8 {
 }
 
 /// Products of one coefficient with all low and all high nibbles: c·x = `low[x & 15]` ^ `high[x >> 4]`.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
 pub(super) struct NibbleTable {
@@ -35,6 +41,7 @@ pub(super) struct NibbleTable {
     pub(super) high: [u8; 16],
 }
 
+#[cfg(target_arch = "x86_64")]
 impl NibbleTable {
     pub(super) fn of(coefficient: u8) -> NibbleTable {
         NibbleTable {
@@ -68,6 +75,7 @@ mod tests {
         }
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[test]
     fn tables_hold_products() {
         for c in 0..=255u8 {

@@ -2,22 +2,20 @@
 
 use std::sync::OnceLock;
 
-use super::field::NibbleTable;
 #[cfg(target_arch = "x86_64")]
-use super::field::affine_matrix;
+use super::field::{NibbleTable, affine_matrix};
 use super::matrix::Matrix;
 use super::scalar;
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, gfni};
 
 /// Output rows that one pass over the sources computes.
-#[cfg(target_arch = "x86_64")]
 pub(super) const ROWS_AT_ONCE: usize = 4;
 
 /// An implementation of the multiplication of blocks by coefficients; slowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernel {
-    /// Portable; a table lookup per byte.
+    /// Portable: plain byte operations, which compilers vectorize for the target.
     Scalar,
     /// 32 bytes at a time, by table lookups in registers.
     #[cfg(target_arch = "x86_64")]
@@ -79,6 +77,8 @@ impl Kernel {
 pub(super) struct Coefficients {
     pub(super) rows: usize,
     pub(super) columns: usize,
+    pub(super) bytes: Vec<u8>,
+    #[cfg(target_arch = "x86_64")]
     pub(super) nibbles: Vec<NibbleTable>,
     #[cfg(target_arch = "x86_64")]
     pub(super) affine: Vec<u64>,
@@ -90,6 +90,8 @@ impl Coefficients {
         Coefficients {
             rows: matrix.rows(),
             columns: matrix.columns(),
+            bytes: cells().collect(),
+            #[cfg(target_arch = "x86_64")]
             nibbles: cells().map(NibbleTable::of).collect(),
             #[cfg(target_arch = "x86_64")]
             affine: cells().map(affine_matrix).collect(),
