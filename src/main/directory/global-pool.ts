@@ -34,6 +34,8 @@ export function openGlobalPool(config: ClientConfig, { logger, waitMs = METADATA
   })
   // An idle connection that is cut is replaced by the pool; the next query says whether the database is away.
   pool.on('error', (error) => logger.debug({ err: error }, 'an idle connection to the global database was lost'))
+  // One that is cut while it is in use fails its query, and says so here as well.
+  pool.on('connect', (client) => client.on('error', (error) => logger.debug({ err: error }, 'a connection to the global database was lost')))
   let away: string | null = null
 
   const succeeded = (): void => {

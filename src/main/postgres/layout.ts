@@ -1,6 +1,6 @@
 /** Where the embedded Postgres keeps what. All of it lies below ANVIL_STATE_DIR, but a socket whose path would be too long. */
 import { createHash } from 'node:crypto'
-import { chownSync, lstatSync, mkdirSync, realpathSync } from 'node:fs'
+import { chownSync, lstatSync, mkdirSync, realpathSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { hasCode } from '../secrets/private-file.ts'
 import type { Account } from './account.ts'
@@ -40,6 +40,16 @@ export function postgresLayout(stateDir: string): Layout {
 export function makeFolders(layout: Layout, account: Account): void {
   makeFolder(layout.home, account)
   makeFolder(layout.socketDir, account)
+}
+
+/** Takes back what lies outside of the state folder. */
+export function removeShortSocketDir(layout: Layout): void {
+  if (layout.socketAtHome) return
+  try {
+    rmdirSync(layout.socketDir)
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT') && !hasCode(error, 'ENOTEMPTY')) throw error
+  }
 }
 
 function shortSocketDir(home: string): string {

@@ -1,4 +1,4 @@
-/** postgresql.conf, pg_hba.conf and pg_ident.conf of the embedded Postgres. Written at each start; what they say is all there is. */
+/** postgresql.conf, pg_hba.conf and pg_ident.conf of the embedded Postgres. Written at each start; an operator's own settings go by ALTER SYSTEM. */
 import { GIB, MIB } from '../../shared/limits.ts'
 
 export const DATABASE_USER = 'anvil'

@@ -7,7 +7,7 @@ import { Client, type ClientConfig } from 'pg'
 import { postgresAccount, type Account } from './account.ts'
 import { ensureClusterFiles, writeConfiguration } from './cluster-files.ts'
 import { installation, type Installation } from './installation.ts'
-import { makeFolders, postgresLayout, SOCKET_PORT, type Layout } from './layout.ts'
+import { makeFolders, postgresLayout, removeShortSocketDir, SOCKET_PORT, type Layout } from './layout.ts'
 import type { Logger } from './logger.ts'
 import { findPostmaster, logTail, processesIn, startPostmaster, type Postmaster } from './postmaster.ts'
 import { DATABASE_USER } from './settings.ts'
@@ -112,6 +112,7 @@ class Supervisor {
     this.#stopping.abort(new Error('the embedded Postgres is being stopped'))
     await this.#watching
     await this.#stopPostmaster()
+    removeShortSocketDir(this.#layout)
   }
 
   /** Starts the postmaster again whenever it ends, until this supervisor stops. */
