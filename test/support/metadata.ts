@@ -17,7 +17,7 @@ export interface TestMetadata {
   bucket(): Promise<BucketId>
   /** An open group of six new drives, 4+2. */
   group(): Promise<PlacementGroup>
-  /** Rows of a statement, on a connection of its own. */
+  /** Rows of a statement, past the code under test. */
   sql<Row extends unknown[] = unknown[]>(text: string, values?: unknown[]): Promise<Row[]>
   stop(): Promise<void>
 }
@@ -32,6 +32,8 @@ export async function startMetadata(options: Partial<MetadataOptions> = {}, star
     return metadata
   }
   const metadata = await open()
+  const direct = new pg.Pool({ ...postgres.config, max: 1 })
+  direct.on('error', () => undefined) // Tests kill Postgres.
   let buckets = 0
   return {
     postgres,
@@ -44,15 +46,10 @@ export async function startMetadata(options: Partial<MetadataOptions> = {}, star
     },
     group: () => metadata.openPlacementGroup(4, 2, drives(6)),
     async sql<Row extends unknown[]>(text: string, values: unknown[] = []) {
-      const client = new pg.Client(postgres.config)
-      await client.connect()
-      try {
-        return (await client.query<Row>({ text, values, rowMode: 'array' })).rows
-      } finally {
-        await client.end()
-      }
+      return (await direct.query<Row>({ text, values, rowMode: 'array' })).rows
     },
     async stop() {
+      await direct.end()
       for (const each of opened) await each.close()
       await postgres.stop()
     },

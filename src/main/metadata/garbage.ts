@@ -74,15 +74,21 @@ export class GarbageQueue {
   async tidyManifests(): Promise<void> {
     const horizon = await this.horizon()
     if (horizon === null) return
-    await this.#pool.query(
-      `WITH gone AS (
-         DELETE FROM manifests AS m USING (
-           SELECT bucket_id, upload_id FROM manifests WHERE dropped_ms IS NOT NULL AND dropped_by < $1::xid8 ORDER BY dropped_ms LIMIT ${MANIFESTS_AT_ONCE}
-         ) AS old WHERE m.bucket_id = old.bucket_id AND m.upload_id = old.upload_id AND m.refs = 0 RETURNING m.bucket_id, m.upload_id
-       )
-       DELETE FROM parts AS p USING gone AS g WHERE p.bucket_id = g.bucket_id AND p.upload_id = g.upload_id`,
-      [horizon],
-    )
+    for (let removed = MANIFESTS_AT_ONCE; removed === MANIFESTS_AT_ONCE; ) {
+      const [row] = await this.#pool.query<[number]>(
+        `WITH gone AS (
+           DELETE FROM manifests AS m USING (
+             SELECT bucket_id, upload_id FROM manifests WHERE dropped_ms IS NOT NULL AND dropped_by < $1::xid8
+             ORDER BY dropped_ms LIMIT ${MANIFESTS_AT_ONCE}
+           ) AS old WHERE m.bucket_id = old.bucket_id AND m.upload_id = old.upload_id AND m.refs = 0 RETURNING m.bucket_id, m.upload_id
+         ), part AS (
+           DELETE FROM parts AS p USING gone AS g WHERE p.bucket_id = g.bucket_id AND p.upload_id = g.upload_id
+         )
+         SELECT count(*) FROM gone`,
+        [horizon],
+      )
+      removed = row![0]
+    }
   }
 
   /** What was dropped by transactions below this is out of every running read's sight; null when not known yet. */
