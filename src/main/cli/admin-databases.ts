@@ -49,9 +49,12 @@ export async function withDatabases<T>(work: (databases: AdminDatabases) => Prom
   }
   try {
     const postgres = await startEmbeddedPostgres({ stateDir: config.stateDir, logger: problemsOnly })
+    const interrupt = (signal: NodeJS.Signals): void => void postgres.stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
+    process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
     try {
       return await work(databases)
     } finally {
+      process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
       await postgres.stop()
     }
   } finally {
