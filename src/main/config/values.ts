@@ -1,5 +1,5 @@
 /** The forms of settings: each reads one text into a value, or says what it must be. Pure. */
-import { parseDatabaseUrl } from './database-url.ts'
+import { parseDatabaseUrl } from '../../shared/database-url.ts'
 import { GIB, KIB, MIB, TIB } from '../../shared/limits.ts'
 
 /** A value, or what the text must be instead. */

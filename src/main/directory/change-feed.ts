@@ -65,7 +65,7 @@ export async function followChanges({ pool, onChange, onGap, logger, everyMs = 2
   await tryPoll()
   const following = (async () => {
     while (!stopping.signal.aborted) {
-      await sleep(everyMs, undefined, { signal: stopping.signal, ref: false }).catch(() => {})
+      await sleep(everyMs, undefined, { signal: stopping.signal, ref: false }).catch(() => {}) // woken to stop
       if (!stopping.signal.aborted) await tryPoll()
     }
   })()

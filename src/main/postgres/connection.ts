@@ -1,6 +1,6 @@
 /** Connections to either kind of database, and what a failure of one means. */
 import { Client, type ClientConfig } from 'pg'
-import { parseDatabaseUrl } from '../config/database-url.ts'
+import { parseDatabaseUrl } from '../../shared/database-url.ts'
 
 /** The least server version: RETURNING old.* came with 18. */
 export const MIN_SERVER_VERSION = 18

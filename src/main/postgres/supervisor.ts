@@ -223,7 +223,7 @@ async function accepts(config: ClientConfig): Promise<boolean> {
   } catch {
     return false // not there yet, recovering, or shutting down
   } finally {
-    await client.end().catch(() => {})
+    await client.end().catch(() => {}) // it was never open, or is gone
   }
 }
 

@@ -49,7 +49,7 @@ test('a wrapped secret says nothing: two of the same differ', () => {
 })
 
 test('a ring of threads: keys that crossed as plain bytes work', () => {
-  const crossed = structuredClone(first) as typeof first
+  const crossed = structuredClone(first)
   const wrapped = createKeyring([first]).wrap(Buffer.from('a'), 'p')
   assert.equal(createKeyring([crossed]).unwrap(wrapped.keyId, wrapped.wrapped, 'p').toString(), 'a')
 })

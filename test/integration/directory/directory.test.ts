@@ -158,7 +158,8 @@ describe('the directory', () => {
       assert.equal(directory.health().state, 'away')
       proxy.away()
       proxy.back()
-      await until('it is back', async () => (await directory.bucket(`made-${failure}`).catch(() => undefined)) === null, 5000)
+      const look = () => directory.bucket(`made-${failure}`).then((bucket) => bucket === null, (error: unknown) => !AnvilError.is(error))
+      await until('it is back', look, 5000)
       assert.equal(directory.health().state, 'ok')
     })
   }

@@ -77,7 +77,7 @@ describe('the embedded Postgres', { concurrency: 3 }, () => {
     const earlier = await state.startElsewhere()
     await state.query('CREATE TABLE kept AS SELECT 1 AS n')
     // A backend that is busy and outlives its postmaster.
-    const busy = state.query('SELECT pg_sleep(30)').catch(() => null)
+    const busy = state.query('SELECT pg_sleep(30)').catch(() => null) // cut with its server
     await sleep(100)
     kill(earlier.process.pid!, 'SIGKILL')
     kill(earlier.pid, 'SIGKILL')
@@ -102,7 +102,7 @@ describe('the embedded Postgres', { concurrency: 3 }, () => {
   test('an initdb that was cut short anywhere leaves nothing that the next start trusts', async (t) => {
     const state = stateFolder(t)
     for (const afterMs of [150, 350]) {
-      const starting = state.startElsewhere().catch(() => null)
+      const starting = state.startElsewhere().catch(() => null) // it is killed
       await until('initdb has begun', () => existsSync(join(state.path, 'postgres')) && readdirSync(join(state.path, 'postgres')).some((name) => name.startsWith('data.new-')))
       await sleep(afterMs)
       const holder = JSON.parse(readFileSync(join(state.path, 'lock.holder'), 'utf8')) as { pid: number }
