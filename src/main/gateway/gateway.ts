@@ -34,6 +34,8 @@ export interface GatewayOptions {
   clock?: () => number
   /** Between two looks at the certificate's files. Milliseconds. @default 10000 */
   tlsPollMs?: number
+  /** Between two looks for clients that stalled. Milliseconds; must stay well below uWS's timeout of 30 s. @default 5000 */
+  tickMs?: number
 }
 
 export interface Gateway {
@@ -44,7 +46,6 @@ export interface Gateway {
   counters(): GatewayCounters
 }
 
-/** Between two looks for clients that stalled. */
 const TICK_MS = 5_000
 
 export function createGateway(options: GatewayOptions): Gateway {
@@ -58,13 +59,15 @@ class S3Gateway implements Gateway {
   readonly #listener: Listener
   readonly #logger: GatewayLogger
   readonly #now: () => number
+  readonly #tickMs: number
   readonly #hostId = newHostId()
   #ticker: NodeJS.Timeout | null = null
   #draining: Promise<void> | null = null
   #idle: (() => void) | null = null
 
-  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs }: GatewayOptions) {
+  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs }: GatewayOptions) {
     this.#logger = logger
+    this.#tickMs = tickMs ?? TICK_MS
     this.#now = clock ?? Date.now
     this.#handler = new RequestHandler({
       store, directory, logger,
@@ -93,7 +96,7 @@ class S3Gateway implements Gateway {
     this.#ticker = setInterval(() => {
       const now = this.#now()
       for (const exchange of this.#exchanges) exchange.tick(now)
-    }, TICK_MS)
+    }, this.#tickMs)
     return { port }
   }
 

@@ -36,7 +36,9 @@ export function decodeAwsChunked(raw: Buffer, spec: AwsChunked): { body: Buffer;
   if (!spec.trailer) return { body: Buffer.concat(chunks), trailers }
   let signed = ''
   for (let text = line(); text !== ''; text = at >= raw.length ? '' : line()) {
-    const [name = '', value = ''] = [text.slice(0, text.indexOf(':')).toLowerCase(), text.slice(text.indexOf(':') + 1).trim()]
+    const colon = text.indexOf(':')
+    const name = text.slice(0, colon).toLowerCase()
+    const value = text.slice(colon + 1).trim()
     if (name === 'x-amz-trailer-signature') {
       const toSign = ['AWS4-HMAC-SHA256-TRAILER', spec.amzDate, spec.scope, previous, createHash('sha256').update(signed).digest('hex')].join('\n')
       if (createHmac('sha256', spec.signingKey).update(toSign).digest('hex') !== value) throw new AnvilError('SignatureDoesNotMatch', 'the trailer signature is wrong')

@@ -172,9 +172,10 @@ export class Exchange {
   /** True when the connection can be used again after the answer. */
   #letBodyPass(): boolean {
     if (this.body.complete) return true
-    const announced = this.head.headers.get('content-length')
-    const rest = announced === undefined ? Number.POSITIVE_INFINITY : Number(announced) - this.body.received
-    if (!(rest <= SWALLOW_BYTES)) return false
+    const { headers } = this.head
+    const announced = headers.get('content-length')
+    const length = announced === undefined ? (headers.has('transfer-encoding') ? Number.POSITIVE_INFINITY : 0) : Number(announced)
+    if (!(length - this.body.received <= SWALLOW_BYTES)) return false
     this.body.discard()
     return true
   }

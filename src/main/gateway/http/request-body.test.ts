@@ -47,7 +47,7 @@ test('a full sink pauses the socket until it has drained', async () => {
   assert.deepEqual(calls, ['pause'])
   drained.resolve()
   await drained.promise
-  await null
+  await Promise.resolve()
   assert.deepEqual(written, ['a', 'f1', 'b'])
   assert.deepEqual(calls, ['pause', 'resume'])
   drained = Promise.withResolvers()
@@ -56,7 +56,7 @@ test('a full sink pauses the socket until it has drained', async () => {
   void piped.then(() => {
     done = true
   })
-  await null
+  await Promise.resolve()
   assert.ok(!done)
   drained.resolve()
   await piped

@@ -66,7 +66,7 @@ export function parseCustomerKey({ headers, secure, remoteAddress }: SecureHead,
 }
 
 const isLoopback = (address: string): boolean =>
-  /^127\./.test(address) || /^(0000:){7}0001$|^::1$/.test(address) || /^((0000:){5}ffff:|::ffff:)(127\.|7f)/i.test(address)
+  address.startsWith('127.') || /^(0000:){7}0001$|^::1$/.test(address) || /^((0000:){5}ffff:|::ffff:)(127\.|7f)/i.test(address)
 
 /** Headers of an answer that tell how an object is encrypted. */
 export function encryptionHeaders(encryption: Encryption): [string, string][] {
