@@ -1,5 +1,6 @@
 /** The binaries of the embedded Postgres: where they lie, their library links, and a copy where their account cannot reach them. */
-import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../secrets/private-file.ts'
@@ -67,7 +68,9 @@ function makeCopy(native: string, parent: string, copy: string): boolean {
   }
   try {
     for (const part of ['bin', 'lib', 'share']) cpSync(join(native, part), join(temporary, part), { recursive: true, verbatimSymlinks: true })
-    chmodSync(temporary, 0o755)
+    // Readable whatever the umask was that the package was installed under; on disk before it has its name.
+    execFileSync('chmod', ['-R', 'a+rX,go-w', temporary])
+    execFileSync('sync', ['-f', temporary])
     renameSync(temporary, copy)
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true })
