@@ -9,7 +9,7 @@ import { CopyRows } from './copy-rows.ts'
 import type { BatchOutcome, Ledger } from './ledger.ts'
 import type { Logger } from './logger.ts'
 import { encodeMutation, mutationBytes, type Mutation, type MutationResult } from './mutation.ts'
-import { unavailable, type Pool } from './pool.ts'
+import { unavailable, UNREPLICATED, type Pool } from './pool.ts'
 import { batchText, OUTCOME, type ProgramName } from './programs.ts'
 import { ConnectionLost, isReadOnly, isTransient, isUniqueViolation } from './session.ts'
 
@@ -172,7 +172,7 @@ export class GroupCommit {
     try {
       const [row] = await session.copy(text, encoded.end())
       ledger.acknowledge([batchId])
-      if (session.takeUnreplicated()) throw unavailable(null, 'the commit is not known to have reached the standby')
+      if (session.takeUnreplicated()) throw unavailable(null, UNREPLICATED)
       return outcomeOf(row!)
     } catch (error) {
       if (AnvilError.is(error)) {

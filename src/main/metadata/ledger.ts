@@ -60,6 +60,8 @@ export class Ledger {
     const [committed, modifiedMs, ords, codes, values] = row
     // The aborted row stays: `tidy` removes it once that server process is gone.
     if (!committed) return { committed: false }
+    // Committed here is not yet on the standby that synchronous_standby_names may ask for; a later commit that is says so.
+    await this.#pool.query('UPDATE commit_batches SET created_ms = created_ms WHERE batch_id = $1', [id])
     this.acknowledge([id])
     return { committed: true, outcome: { modifiedMs: modifiedMs ?? 0, ords: ords ?? [], codes: codes ?? [], values: values ?? [] } }
   }

@@ -81,13 +81,15 @@ export class Pool {
     this.#waiters.shift()?.wake()
   }
 
-  /** One statement on any connection, for reads. Sent again after a lost connection, within the wait. */
+  /** One statement on any connection: a read, or a write that may happen twice. Sent again after a lost connection, within the wait. */
   async query<Row extends unknown[]>(text: string, values: unknown[] = [], name?: string): Promise<Row[]> {
     const deadlineMs = Date.now() + this.#options.waitMs
     for (;;) {
       const session = await this.acquire(deadlineMs)
       try {
-        return await session.query<Row>(text, values, name)
+        const rows = await session.query<Row>(text, values, name)
+        if (session.takeUnreplicated()) throw unavailable(null, UNREPLICATED)
+        return rows
       } catch (error) {
         if (isReadOnly(error)) session.destroy()
         else if (!(error instanceof ConnectionLost) && !isTransient(error)) throw error
@@ -122,6 +124,9 @@ export class Pool {
     })
   }
 }
+
+/** Postgres warned that it stopped waiting for the standby: committed here, and lost in a failover. */
+export const UNREPLICATED = 'the commit is not known to have reached the standby'
 
 export function unavailable(cause: unknown, message = 'the metadata database does not answer'): AnvilError {
   return new AnvilError('MetadataUnavailable', message, { cause })

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../shared/errors.ts'
 import type { Ledger } from './ledger.ts'
-import { unavailable, type Pool } from './pool.ts'
+import { unavailable, UNREPLICATED, type Pool } from './pool.ts'
 import { ConnectionLost, isReadOnly, isTransient, type Session } from './session.ts'
 
 const RETRY_MS = 20
@@ -60,7 +60,7 @@ export class Transactions {
       committing = true
       await session.query('COMMIT')
       this.#ledger.acknowledge([id])
-      if (session.takeUnreplicated()) throw unavailable(null, 'the commit is not known to have reached the standby')
+      if (session.takeUnreplicated()) throw unavailable(null, UNREPLICATED)
       return { result }
     } catch (error) {
       if (error instanceof ConnectionLost) {
