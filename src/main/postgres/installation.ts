@@ -1,6 +1,6 @@
 /** The binaries of the embedded Postgres: where they lie, their library links, and a copy where their account cannot reach them. */
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { basename, dirname, join } from 'node:path'
 import { hasCode } from '../secrets/private-file.ts'
@@ -60,7 +60,7 @@ function reachableCopy(native: string, version: string, account: Account): strin
 function makeCopy(native: string, parent: string, copy: string): boolean {
   let temporary: string
   try {
-    mkdirSync(parent, { recursive: true, mode: 0o755 })
+    if (mkdirSync(parent, { recursive: true }) !== undefined) chmodSync(parent, 0o755)
     temporary = mkdtempSync(join(parent, '.new-'))
   } catch (error) {
     if (hasCode(error, 'EACCES') || hasCode(error, 'EROFS')) return false
