@@ -24,10 +24,10 @@ export interface Connection {
 }
 
 /**
- * What happens to a chunk: it passes; only its first bytes do and the connection is cut; it is dropped (and so is all that
- * follows in this direction); it waits until `release`.
+ * What happens to a chunk: it passes; only its first bytes do and the connection is cut; other bytes pass in its place; it
+ * is dropped (and so is all that follows in this direction); it waits until `release`.
  */
-export type Verdict = 'pass' | { cutAfter: number } | 'swallow' | 'hold'
+export type Verdict = 'pass' | { cutAfter: number } | { replace: Buffer } | 'swallow' | 'hold'
 
 export interface FaultProxy {
   /** pg settings of the way through the proxy. */
@@ -105,6 +105,7 @@ export async function startFaultProxy(target: { host: string; port: number; user
         })
       } else if (verdict === 'swallow') swallowing = true
       else if (verdict === 'pass') to.write(chunk)
+      else if ('replace' in verdict) to.write(verdict.replace)
       else {
         from.pause()
         // What passes must be on its way before the sockets go.

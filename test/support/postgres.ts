@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { chown, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
+import { appendFile, chown, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -23,6 +23,8 @@ export interface TestPostgres {
   kill9(): Promise<void>
   /** Starts it again after `kill9` (or stops and starts it). */
   restart(): Promise<void>
+  /** Stops it and brings it up on a new timeline, as a promotion does. */
+  promote(): Promise<void>
 }
 
 export interface StartOptions {
@@ -107,6 +109,19 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
     postmaster = null
   }
 
+  async function restart(): Promise<void> {
+    await end('SIGINT')
+    // After kill -9 the shared memory segment may live for a moment, until the last child is gone.
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await start()
+      } catch (error) {
+        if (attempt >= 20) throw error
+        await sleep(100)
+      }
+    }
+  }
+
   await start()
   return {
     config,
@@ -125,17 +140,18 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
       await rm(folder, { recursive: true, force: true })
     },
     kill9: () => end('SIGKILL'),
-    async restart() {
+    restart,
+    async promote() {
       await end('SIGINT')
-      // After kill -9 the shared memory segment may live for a moment, until the last child is gone.
-      for (let attempt = 0; ; attempt++) {
-        try {
-          return await start()
-        } catch (error) {
-          if (attempt >= 20) throw error
-          await sleep(100)
-        }
-      }
+      // Recovery from an archive that has nothing ends at once, on a timeline of its own.
+      await appendFile(path.join(data, 'postgresql.auto.conf'), "restore_command = 'false'\n")
+      await writeFile(path.join(data, 'recovery.signal'), '')
+      if (unprivileged.uid !== undefined) await chown(path.join(data, 'recovery.signal'), unprivileged.uid, unprivileged.gid)
+      await restart()
+      const client = new pg.Client(config)
+      await client.connect()
+      while ((await client.query('SELECT pg_is_in_recovery() AS recovering')).rows[0].recovering) await sleep(20)
+      await client.end()
     },
   }
 }

@@ -41,14 +41,15 @@ export interface MetadataOptions {
   connections?: number
   /** Reads of a node whose lease ended longer ago hold no garbage back. @default one hour */
   deadNodeGraceMs?: number
+  /** How long a removal waits for standbys to catch up, before it is put off. @default 5 s */
+  standbyWaitMs?: number
   /** How often `tidy` runs by itself; 0: never. @default 10 s */
   tidyEveryMs?: number
 }
 
 const BACKGROUND_TIMEOUT_MS = 60_000
 const BACKGROUND_CONNECTIONS = 2
-/** How long a removal waits for standbys, and for transactions older than a condemnation. */
-const STANDBY_WAIT_MS = 5000
+/** How long judging waits for transactions older than a condemnation. */
 const HORIZON_WAIT_MS = 30_000
 /** How long a committed batch of a writer that is gone stays in the ledger. */
 const LEDGER_KEPT_MS = 24 * 3_600_000
@@ -82,7 +83,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
   const ledger = new Ledger(pool)
   const transactions = new Transactions(pool, ledger)
   const backgroundTransactions = new Transactions(background, ledger)
-  const identity = new Identity(background, logger, STANDBY_WAIT_MS)
+  const identity = new Identity(background, logger, options.standbyWaitMs ?? 5000)
   const reader = new Reader(readPool, readers)
   const groups = new PlacementGroups(pool, transactions, logger)
   const commits = new GroupCommit({
