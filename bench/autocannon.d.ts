@@ -17,7 +17,9 @@ declare module 'autocannon' {
     conn: Socket
     requestIterator: { currentRequest: Request }
     parser: Record<number, unknown>
+    pipelinedRequests: { clear(): void; size(): number }
     getRequestBuffer(): Buffer
+    _connect(): void
     on(event: 'response', listener: (status: number, bytes: number, durationMs: number) => void): this
     on(event: 'connError', listener: (error: Error) => void): this
     on(event: 'timeout', listener: () => void): this

@@ -70,6 +70,7 @@ function run(order: LoadOrder, body: Buffer, requestOf: RequestOf): void {
     })
     client.on('connError', (error) => failed(`error ${(error as NodeJS.ErrnoException).code ?? error.message}`))
     client.on('timeout', () => failed('timeout'))
+    forgetOnReconnect(client, failed)
     if (body.length > 0) shareBody(client, body)
     // its parser is given its handlers after this: answers' bodies are counted by length, not gathered into strings
     queueMicrotask(() => {
@@ -96,6 +97,16 @@ function run(order: LoadOrder, body: Buffer, requestOf: RequestOf): void {
       process.exit(0)
     }, order.measureMs)
   }, order.warmUpMs)
+}
+
+/** autocannon keeps a lost request in its queue, and would give its start to the next answer. */
+function forgetOnReconnect(client: Client, failed: (what: string) => void): void {
+  const connect = client._connect.bind(client)
+  client._connect = () => {
+    if (client.pipelinedRequests.size() > 0) failed('request without an answer')
+    client.pipelinedRequests.clear()
+    connect()
+  }
 }
 
 /** One buffer for all requests of all connections: autocannon would copy it behind each request's head. */

@@ -29,7 +29,7 @@ export const PEERS: Record<string, Peer> = {
     binary: 'versitygw',
     note: 'Versity S3 Gateway (Apache-2.0), posix backend: one copy in a file, no fsync before it answers, no checksum on reads',
     command: (port, dataDir, { accessKeyId, secretAccessKey }) => ({
-      args: ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey, '--quiet', 'posix', dataDir], env: {},
+      args: ['--port', `127.0.0.1:${port}`, '--access', accessKeyId, '--secret', secretAccessKey, '--quiet', '--keep-alive', 'posix', dataDir], env: {},
     }),
   },
   minio: {

@@ -8,6 +8,8 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3'
 import { bytes, md5 } from '../../support/bytes.ts'
+import { signedRequest } from '../../support/raw-http.ts'
+import { s3Path } from '../../support/sigv4.ts'
 import { fails, newBucket, read, sameBytes, type Context } from './context.ts'
 
 const MIB = 1024 * 1024
@@ -54,13 +56,21 @@ export function encryptionTests(context: Context): void {
   }
 
   it('refuses SSE-C keys that are not what they say', async () => {
-    const { s3 } = context
+    const { s3, node } = context
     const Bucket = await newBucket(context)
-    const put = (key: object) => s3.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'x', ...key }))
-    await fails(put({ ...customerKey(1), SSECustomerAlgorithm: 'DES' }), null, 400)
-    await fails(put({ ...customerKey(1), SSECustomerKeyMD5: customerKey(2).SSECustomerKeyMD5 }), null, 400)
-    await fails(put({ ...customerKey(1), SSECustomerKey: Buffer.from('short').toString('base64') }), null, 400)
-    await fails(put({ ...customerKey(1), ServerSideEncryption: 'AES256' }), null, 400)
+    const { SSECustomerKey, SSECustomerKeyMD5 } = customerKey(1)
+    const put = async (headers: Record<string, string>): Promise<number> => {
+      const all = {
+        'x-amz-server-side-encryption-customer-algorithm': 'AES256', 'x-amz-server-side-encryption-customer-key': SSECustomerKey,
+        'x-amz-server-side-encryption-customer-key-md5': SSECustomerKeyMD5, ...headers,
+      }
+      return (await signedRequest(node.port, node.credentials, { method: 'PUT', path: s3Path(Bucket, 'k'), headers: all, body: Buffer.from('x') })).status
+    }
+    assert.equal(await put({}), 200)
+    assert.equal(await put({ 'x-amz-server-side-encryption-customer-algorithm': 'DES' }), 400)
+    assert.equal(await put({ 'x-amz-server-side-encryption-customer-key-md5': customerKey(2).SSECustomerKeyMD5 }), 400)
+    assert.equal(await put({ 'x-amz-server-side-encryption-customer-key': Buffer.from('short').toString('base64') }), 400)
+    assert.equal(await put({ 'x-amz-server-side-encryption': 'AES256' }), 400)
     await s3.send(new PutObjectCommand({ Bucket, Key: 'plain', Body: 'x' }))
     await fails(s3.send(new GetObjectCommand({ Bucket, Key: 'plain', ...customerKey(1) })), 'InvalidRequest', 400)
   })
