@@ -19,6 +19,7 @@ pub struct BlobSource {
     pub pg_id: f64,
     pub size: f64,
     pub stripe_bytes: f64,
+    pub encrypted: bool,
     pub data_key: Uint8Array,
 }
 
@@ -30,6 +31,7 @@ impl BlobSource {
             pg: size("pgId", self.pg_id)?,
             size: size("size", self.size)?,
             stripe_bytes: size("stripeBytes", self.stripe_bytes)? as usize,
+            encrypted: self.encrypted,
             data_key: key("dataKey", &self.data_key)?,
         })
     }
@@ -44,6 +46,7 @@ pub struct ReadOpen {
     pub pg_id: f64,
     pub size: f64,
     pub stripe_bytes: f64,
+    pub encrypted: bool,
     pub data_key: Uint8Array,
 }
 
@@ -56,6 +59,7 @@ impl ReadOpen {
             pg_id: self.pg_id,
             size: self.size,
             stripe_bytes: self.stripe_bytes,
+            encrypted: self.encrypted,
             data_key: self.data_key,
         };
         Ok(ReadOptions {
@@ -131,4 +135,23 @@ pub fn rebuild_shard<'env>(
         async move { engine()?.rebuild_shard(source, index as usize).await },
         |()| (),
     )
+}
+
+/// Writes the stored bytes of a blob into another group with that group's code, durably; answers the indexes left out.
+#[napi]
+pub fn reencode_blob<'env>(
+    env: &'env Env,
+    blob: BlobSource,
+    to_pg_id: f64,
+) -> napi::Result<PromiseRaw<'env, Vec<u32>>> {
+    let source = guard::now(|| blob.source());
+    let reencoding = async move {
+        let source = source.map_err(|error| Error::internal(error.reason.clone()))?;
+        engine()?
+            .reencode_blob(source, size("toPgId", to_pg_id)?)
+            .await
+    };
+    guard::later(env, reencoding, |missing| {
+        missing.into_iter().map(|index| index as u32).collect()
+    })
 }

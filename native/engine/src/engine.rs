@@ -21,6 +21,9 @@ use crate::registry::Registry;
 use crate::target::ShardKey;
 use crate::upload::{self, Flow, Upload, UploadOptions, UploadResult};
 
+/// Threads for what blocks: files that drives make, opening drives.
+const BLOCKING_THREADS: usize = 32;
+
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -115,6 +118,7 @@ impl Engine {
     pub fn new(options: EngineOptions) -> Result<Arc<Engine>> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(options.runtime_threads.max(1))
+            .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("anvil-engine")
             .enable_all()
             .build()

@@ -14,10 +14,12 @@ mod local;
 mod memory;
 mod read;
 mod rebuild;
+mod reencode;
 mod registry;
 mod small;
 pub mod target;
 mod upload;
+mod write;
 
 pub use drives::OpenDrive;
 pub use engine::{

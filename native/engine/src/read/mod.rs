@@ -89,6 +89,12 @@ impl Read {
                 blob.stripe_bytes
             )));
         }
+        if !empty && blob.encrypted != blob.data_key.is_some() {
+            return Err(Error::new(
+                Kind::WrongEncryptionKey,
+                "an encrypted blob needs its key, another none",
+            ));
+        }
         let source = if empty {
             None
         } else {

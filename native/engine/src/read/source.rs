@@ -24,6 +24,8 @@ pub struct BlobSource {
     /// Plaintext length.
     pub size: u64,
     pub stripe_bytes: usize,
+    /// Whether stripes carry AEAD tags. Rebuilding and re-encoding work on the stored bytes and need no key.
+    pub encrypted: bool,
     pub data_key: Option<[u8; 32]>,
 }
 
@@ -50,7 +52,7 @@ impl Source {
                 size: blob.size,
                 stripe_bytes: blob.stripe_bytes,
                 k: pg.k,
-                encrypted: blob.data_key.is_some(),
+                encrypted: blob.encrypted,
             },
             code: Code::new(pg.k, pg.m),
             blob_key: blob

@@ -1,18 +1,11 @@
 //! The end of an upload: the digests first, then durability, then the result. What fails leaves nothing behind.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use futures_util::future::join_all;
-use tokio::sync::mpsc;
-
-use super::member::{Member, Message, Verdict, remove, remove_if_failed};
 use super::options::UploadResult;
-use super::settle::{Outcome, settle};
 use super::{State, Upload, body_error};
 use crate::error::{Error, Kind, Result};
-use crate::registry::Pg;
-use crate::target::{Block, ShardError};
+use crate::write::Shards;
 
 type Trailers = Vec<(String, String)>;
 
@@ -22,10 +15,7 @@ impl Upload {
     pub async fn finish(self: &Arc<Self>) -> Result<UploadResult> {
         let finished = self.try_finish().await;
         match &finished {
-            Ok(_) => {
-                self.verdict.send_replace(Some(Verdict::Kept));
-                self.home.close();
-            }
+            Ok(_) => self.home.close(),
             Err(error) => self.fail(error.clone()),
         }
         finished
@@ -39,27 +29,15 @@ impl Upload {
         self.wait_until(|state| self.processed(state)).await?;
         let mut result = self.verified(&mut self.state.lock(), trailers)?;
         result.stripe_bytes = self.stripe_bytes;
-        let pg = self
-            .pg
-            .clone()
-            .ok_or_else(|| Error::internal("a body for drives without a placement group"))?;
-        let (single, members) = {
+        let shards = {
             let mut state = self.state.lock();
             state.check()?;
-            (state.single.take(), std::mem::take(&mut state.members))
+            match state.single.take() {
+                Some(blocks) => Shards::Single(blocks),
+                None => Shards::Streamed(std::mem::take(&mut state.members)),
+            }
         };
-        let outcome = match single {
-            Some(blocks) => self.put_all(&pg, blocks).await,
-            None => self.seal_all(&pg, members).await,
-        };
-        if let Some(error) = outcome.error(pg.write_quorum()) {
-            self.remove(&pg, &outcome.durable).await;
-            return Err(error);
-        }
-        result.missing = outcome.left_out.iter().map(|(index, _)| *index).collect();
-        if !result.missing.is_empty() {
-            tracing::warn!(pg = pg.id, missing = ?outcome.left_out, "a blob was written without all of its members");
-        }
+        result.missing = self.writer()?.durable(shards).await?;
         Ok(result)
     }
 
@@ -127,90 +105,5 @@ impl Upload {
         digested.report(&self.options, &mut result);
         result.trailers = trailers;
         Ok(result)
-    }
-
-    /// A blob of one stripe: one write on each member.
-    async fn put_all(&self, pg: &Pg, blocks: Vec<Block>) -> Outcome {
-        let (report, reports) = mpsc::unbounded_channel();
-        let started = Instant::now();
-        for ((index, target), block) in (0u8..).zip(self.engine.registry.members(pg)).zip(blocks) {
-            let report = report.clone();
-            let Some(target) = target else {
-                // The receiver lives until `settle` below is done.
-                let _ = report.send((index.into(), Err(ShardError::Closed)));
-                continue;
-            };
-            let (key, generation, verdict) = (
-                self.shard_key(index),
-                pg.generation,
-                self.verdict.subscribe(),
-            );
-            self.engine.spawn(async move {
-                let written = target.put(key, generation, block).await;
-                let durable = written.is_ok();
-                if report.send((index.into(), written)).is_err() && durable {
-                    remove_if_failed(&*target, key, generation, verdict).await;
-                }
-            });
-        }
-        drop(report);
-        settle(
-            pg.members.len(),
-            pg.write_quorum(),
-            self.engine.limits.stall,
-            reports,
-            |_| started,
-        )
-        .await
-    }
-
-    /// A blob of several stripes: the writers make their shards durable.
-    async fn seal_all(&self, pg: &Pg, members: Vec<Member>) -> Outcome {
-        let (report, reports) = mpsc::unbounded_channel();
-        for (index, member) in members.iter().enumerate() {
-            match member.progress.failed() {
-                // The receiver lives until `settle` below is done.
-                Some(error) => drop(report.send((index, Err(error)))),
-                None => member.send(Message::Seal(report.clone())),
-            }
-        }
-        drop(report);
-        let moved = |index: usize| members[index].progress.moved();
-        let mut outcome = settle(
-            members.len(),
-            pg.write_quorum(),
-            self.engine.limits.stall,
-            reports,
-            moved,
-        )
-        .await;
-        for (index, error) in &mut outcome.left_out {
-            let progress = &members[*index].progress;
-            if let Some(reason) = progress.failed() {
-                *error = reason;
-            }
-            progress.leave_out(error.clone());
-        }
-        outcome
-    }
-
-    /// Takes back the shards of a write that did not reach its quorum.
-    async fn remove(&self, pg: &Pg, durable: &[usize]) {
-        let targets = self.engine.registry.members(pg);
-        let removals = durable.iter().filter_map(|index| {
-            let target = targets.get(*index)?.clone()?;
-            let key = self.shard_key(*index as u8);
-            Some(async move { remove(&*target, key, pg.generation).await })
-        });
-        let all = join_all(removals);
-        if tokio::time::timeout(self.engine.limits.stall * 5, all)
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                pg = pg.id,
-                "shards of a failed upload stay for the collector"
-            );
-        }
     }
 }

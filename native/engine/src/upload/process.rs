@@ -6,13 +6,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anvil_codec::hash::{self, Hasher};
 
+use super::Upload;
 use super::digests::Digests;
-use super::stripe::Stripe;
-use super::{Upload, member};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout;
 use crate::target::Block;
+use crate::write::{Message, Stripe};
 
 /// One upload's stripe while it is in a worker's hands.
 struct Lane {
@@ -115,31 +115,40 @@ impl Upload {
     fn encode(self: &Arc<Self>, number: u64, stripe: Stripe) {
         let first_unit = layout::first_unit(number, self.stripe_bytes);
         let blocks = stripe.encode(&self.code, self.blob_key.as_ref(), first_unit);
-        let leftover = self.pass_on(number, blocks);
-        drop(leftover);
+        if let Err((error, unused)) = self.pass_on(number, blocks) {
+            drop(unused);
+            self.fail(error);
+        }
         self.home.changed.notify_waiters();
     }
 
     /// Hands blocks to the members' writers in the order of the stripes. What a failed upload has no use for comes back.
-    fn pass_on(&self, number: u64, blocks: Vec<Block>) -> Option<Vec<Block>> {
+    fn pass_on(&self, number: u64, blocks: Vec<Block>) -> Result<(), (Error, Vec<Block>)> {
         let mut state = self.state.lock();
-        if state.failed.is_some() {
-            return Some(blocks);
+        if let Some(error) = &state.failed {
+            return Err((error.clone(), blocks));
         }
         if state.members.is_empty() {
             state.single = Some(blocks);
             state.passed_on += 1;
-            return None;
+            return Ok(());
+        }
+        if let Some(error) = self
+            .writer
+            .as_ref()
+            .and_then(|writer| writer.hopeless(&state.members))
+        {
+            return Err((error, blocks));
         }
         state.encoded.insert(number, blocks);
         loop {
             let next = state.passed_on;
             let Some(blocks) = state.encoded.remove(&next) else {
-                return None;
+                return Ok(());
             };
             state.passed_on += 1;
             for (member, block) in state.members.iter().zip(blocks) {
-                member.send(member::Message::Append(block));
+                member.send(Message::Append(block));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the engine's tests share: a cluster of drives in memory that can be made to fail, stall and rot, and bodies.
 #![allow(dead_code, reason = "each test uses its part")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct MemoryDrive {
 
 #[derive(Clone, Default)]
 struct Shard {
-    blocks: Vec<Block>,
+    blocks: BTreeMap<usize, Block>,
     sealed: bool,
 }
 
@@ -62,7 +62,7 @@ impl MemoryDrive {
     /// Flips a bit in every block.
     pub fn rot(&self) {
         for shard in self.shards.lock().values_mut() {
-            for block in &mut shard.blocks {
+            for block in shard.blocks.values_mut() {
                 let mut bytes = block.data.to_vec();
                 bytes[0] ^= 1;
                 block.data = bytes.into();
@@ -122,6 +122,8 @@ impl ShardTarget for MemoryDrive {
             drive: self.clone(),
             key,
             block_bytes,
+            appended: 0,
+            short: false,
             sealed: false,
         }))
     }
@@ -136,7 +138,7 @@ impl ShardTarget for MemoryDrive {
             drive.shards.lock().insert(
                 name(&key),
                 Shard {
-                    blocks: vec![copy],
+                    blocks: BTreeMap::from([(0, copy)]),
                     sealed: true,
                 },
             );
@@ -166,7 +168,7 @@ impl ShardTarget for MemoryDrive {
                 .ok_or(ShardError::NotFound)?;
             let block = shard
                 .blocks
-                .get(block as usize)
+                .get(&(block as usize))
                 .ok_or(ShardError::NotFound)?;
             if anvil_codec::crc::crc32c_units(&block.data) != block.crcs {
                 return Err(ShardError::Corrupt);
@@ -196,6 +198,8 @@ struct MemorySink {
     drive: MemoryDrive,
     key: ShardKey,
     block_bytes: usize,
+    appended: usize,
+    short: bool,
     sealed: bool,
 }
 
@@ -206,21 +210,20 @@ impl ShardSink for MemorySink {
             block.data.len() <= self.block_bytes,
             "no block is longer than announced"
         );
-        let (key, block_bytes) = (self.key, self.block_bytes);
+        assert!(
+            !std::mem::replace(&mut self.short, block.data.len() < self.block_bytes),
+            "only the last block may be shorter"
+        );
+        let (key, number) = (self.key, self.appended);
+        self.appended += 1;
         self.drive.operation(move |drive| {
             let mut shards = drive.shards.lock();
             let shard = shards.get_mut(&name(&key)).ok_or(ShardError::NotFound)?;
-            assert!(
-                shard
-                    .blocks
-                    .last()
-                    .is_none_or(|last| last.data.len() == block_bytes),
-                "only the last block may be shorter"
-            );
-            shard.blocks.push(Block {
+            let block = Block {
                 data: Bytes::copy_from_slice(&block.data),
                 crcs: block.crcs.clone(),
-            });
+            };
+            shard.blocks.insert(number, block);
             Ok(())
         })
     }
@@ -266,11 +269,11 @@ pub fn limits() -> Limits {
     }
 }
 
-pub fn engine(memory_limit_bytes: u64) -> Arc<Engine> {
+pub fn engine(memory_limit_bytes: u64, limits: Limits) -> Arc<Engine> {
     Engine::new(EngineOptions {
         memory_limit_bytes,
         runtime_threads: 2,
-        limits: limits(),
+        limits,
     })
     .expect("an engine")
 }
@@ -281,8 +284,12 @@ pub fn drive_id(index: usize) -> [u8; 16] {
 
 impl Cluster {
     pub fn new(k: usize, m: usize, memory_limit_bytes: u64) -> Cluster {
+        Cluster::with(k, m, memory_limit_bytes, limits())
+    }
+
+    pub fn with(k: usize, m: usize, memory_limit_bytes: u64, limits: Limits) -> Cluster {
         let cluster = Cluster {
-            engine: engine(memory_limit_bytes),
+            engine: engine(memory_limit_bytes, limits),
             drives: vec![MemoryDrive::default(); 0],
             k,
             m,
@@ -349,7 +356,7 @@ pub fn group(k: usize, m: usize) -> Pg {
     }
 }
 
-/// Uploads as a client would, with its pauses.
+/// Uploads as the gateway would: with pauses, and given up after an error.
 pub async fn put(
     engine: &Arc<Engine>,
     options: UploadOptions,
@@ -357,12 +364,25 @@ pub async fn put(
     chunk_bytes: usize,
 ) -> Result<UploadResult> {
     let handle = engine.open_upload(options)?;
+    if let Err(error) = feed(engine, handle, body, chunk_bytes).await {
+        engine.abort_upload(handle);
+        return Err(error);
+    }
+    engine.finish_upload(handle).await
+}
+
+pub async fn feed(
+    engine: &Arc<Engine>,
+    handle: u64,
+    body: &[u8],
+    chunk_bytes: usize,
+) -> Result<()> {
     for chunk in body.chunks(chunk_bytes) {
         if engine.upload(handle)?.write(chunk)? == Flow::Pause {
             engine.upload(handle)?.drained().await?;
         }
     }
-    engine.finish_upload(handle).await
+    Ok(())
 }
 
 /// Bytes that differ by place and seed.
@@ -393,6 +413,7 @@ pub fn source(blob: [u8; 16], result: &UploadResult, data_key: Option<[u8; 32]>)
         pg: 1,
         size: result.size,
         stripe_bytes: result.stripe_bytes,
+        encrypted: data_key.is_some(),
         data_key,
     }
 }

@@ -17,20 +17,20 @@ use crate::target::Block;
 
 /// Where an upload's memory comes home to: the reservation that it was admitted with returns here and not to the budget,
 /// so that nobody can take it between two stripes.
-pub(super) struct Home {
+pub(crate) struct Home {
     /// None: the upload is over, everything goes back to the budget.
     guarantee: Mutex<Option<Guarantee>>,
     /// Stripe buffers alive: being filled, hashed, encoded or written.
     alive: AtomicUsize,
     /// A buffer was released, or a job went on.
-    pub(super) changed: Notify,
+    pub(crate) changed: Notify,
 }
 
 /// The reservation, or None while a stripe has it.
 type Guarantee = Option<Reservation>;
 
 impl Home {
-    pub(super) fn new(reservation: Reservation) -> Arc<Home> {
+    pub(crate) fn new(reservation: Reservation) -> Arc<Home> {
         Arc::new(Home {
             guarantee: Mutex::new(Some(Some(reservation))),
             alive: AtomicUsize::new(0),
@@ -38,24 +38,37 @@ impl Home {
         })
     }
 
-    pub(super) fn alive(&self) -> usize {
+    pub(crate) fn alive(&self) -> usize {
         self.alive.load(SeqCst)
     }
 
     /// The upload is over: what comes back goes to the budget.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         let guarantee = self.guarantee.lock().take();
         drop(guarantee);
     }
 
     /// A lease on the guaranteed reservation, if no other stripe has it.
-    pub(super) fn take(self: &Arc<Self>) -> Option<Lease> {
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Lease> {
         let reservation = self.guarantee.lock().as_mut()?.take()?;
         Some(self.lease(reservation))
     }
 
+    /// A lease on the guaranteed reservation, once no other stripe has it.
+    pub(crate) async fn wait(self: &Arc<Self>) -> Lease {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if let Some(lease) = self.take() {
+                return lease;
+            }
+            changed.await;
+        }
+    }
+
     /// A lease on memory taken beyond the guarantee.
-    pub(super) fn lease(self: &Arc<Self>, reservation: Reservation) -> Lease {
+    pub(crate) fn lease(self: &Arc<Self>, reservation: Reservation) -> Lease {
         self.alive.fetch_add(1, SeqCst);
         Lease {
             home: self.clone(),
@@ -65,7 +78,7 @@ impl Home {
 }
 
 /// The memory of one stripe buffer. Dropping it takes no lock but the home's own, so any thread may do it.
-pub(super) struct Lease {
+pub(crate) struct Lease {
     home: Arc<Home>,
     reservation: Option<Reservation>,
 }
@@ -84,7 +97,7 @@ impl Drop for Lease {
 }
 
 /// A stripe: first plaintext, then payload, then its k + m blocks, all in one allocation.
-pub(super) struct Stripe {
+pub(crate) struct Stripe {
     data: Vec<u8>,
     /// After `data`: the memory is free before the budget says so.
     _lease: Lease,
@@ -92,32 +105,41 @@ pub(super) struct Stripe {
 
 impl Stripe {
     /// `capacity`: bytes of all of its blocks, so that the buffer never moves.
-    pub(super) fn new(capacity: usize, lease: Lease) -> Stripe {
+    pub(crate) fn new(capacity: usize, lease: Lease) -> Stripe {
         Stripe {
             data: Vec::with_capacity(capacity),
             _lease: lease,
         }
     }
 
-    pub(super) fn plain(&self) -> &[u8] {
+    pub(crate) fn plain(&self) -> &[u8] {
         &self.data
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.data.extend_from_slice(bytes);
     }
 
     /// The plaintext as stored inline: ciphertext and tags, or as it is.
-    pub(super) fn into_payload(mut self, key: Option<&BlobKey>) -> Vec<u8> {
+    pub(crate) fn into_payload(mut self, key: Option<&BlobKey>) -> Vec<u8> {
         if let Some(key) = key {
             seal_payload(&mut self.data, key, 0);
         }
         std::mem::take(&mut self.data)
     }
 
+    /// A buffer that already holds a payload, for [`Stripe::encode`] without a key.
+    pub(crate) fn of_payload(capacity: usize, lease: Lease, slices: &[Bytes]) -> Stripe {
+        let mut stripe = Stripe::new(capacity, lease);
+        for slice in slices {
+            stripe.push(slice);
+        }
+        stripe
+    }
+
     /// Encrypts if asked, pads, adds parity and checksums: one block per member. `first_unit` is the AEAD number of the
     /// stripe's first unit.
-    pub(super) fn encode(
+    pub(crate) fn encode(
         mut self,
         code: &Code,
         key: Option<&BlobKey>,

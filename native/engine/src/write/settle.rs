@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::member::Ended;
 use crate::error::{Error, Kind};
 use crate::target::{ShardError, ShardResult};
 
@@ -59,54 +60,55 @@ impl Outcome {
 }
 
 /// Collects the reports of `members` members. `moved(i)`: when member i last went forward.
+///
+/// A report that comes later finds the channel closed; whoever sends it then knows that nobody took note.
 pub(super) async fn settle(
     members: usize,
     quorum: usize,
     stall: Duration,
-    mut reports: mpsc::UnboundedReceiver<(usize, ShardResult<()>)>,
+    mut reports: mpsc::UnboundedReceiver<Ended>,
     moved: impl Fn(usize) -> Instant,
 ) -> Outcome {
-    let mut awaited: Vec<usize> = (0..members).collect();
-    let mut outcome = Outcome::default();
+    let mut ended: Vec<Option<ShardResult<()>>> = vec![None; members];
     let mut last_report = Instant::now();
-    while !awaited.is_empty() && outcome.durable.len() + awaited.len() >= quorum {
+    loop {
+        let durable = ended.iter().flatten().filter(|end| end.is_ok()).count();
+        let awaited: Vec<usize> = (0..members)
+            .filter(|index| ended[*index].is_none())
+            .collect();
+        let enough = durable >= quorum;
+        let limit = if enough {
+            stall
+        } else {
+            stall * HOPELESS_AFTER_STALLS
+        };
+        let all_stall = awaited
+            .iter()
+            .all(|index| moved(*index).max(last_report).elapsed() >= limit);
+        // Also where nobody is awaited any more.
+        if all_stall || durable + awaited.len() < quorum {
+            break;
+        }
         match tokio::time::timeout(stall / 10, reports.recv()).await {
             Ok(Some((index, result))) => {
-                awaited.retain(|waiting| *waiting != index);
+                ended[index] = Some(result);
                 last_report = Instant::now();
-                match result {
-                    Ok(()) => outcome.durable.push(index),
-                    Err(error) => outcome.left_out.push((index, error)),
-                }
             }
             // All writers are gone.
             Ok(None) => break,
-            Err(_) => {
-                let enough = outcome.durable.len() >= quorum;
-                let limit = if enough {
-                    stall
-                } else {
-                    stall * HOPELESS_AFTER_STALLS
-                };
-                let idle_since = |index: usize| moved(index).max(last_report);
-                let (stalled, still): (Vec<usize>, Vec<usize>) = awaited
-                    .iter()
-                    .partition(|index| idle_since(**index).elapsed() >= limit);
-                outcome.left_out.extend(
-                    stalled
-                        .into_iter()
-                        .map(|index| (index, ShardError::Stalled)),
-                );
-                awaited = still;
-            }
+            Err(_) => {}
         }
     }
-    outcome.left_out.extend(
-        awaited
-            .into_iter()
-            .map(|index| (index, ShardError::Stalled)),
-    );
-    outcome.durable.sort_unstable();
-    outcome.left_out.sort_unstable_by_key(|(index, _)| *index);
+    reports.close();
+    while let Ok((index, result)) = reports.try_recv() {
+        ended[index] = Some(result);
+    }
+    let mut outcome = Outcome::default();
+    for (index, end) in ended.into_iter().enumerate() {
+        match end.unwrap_or(Err(ShardError::Stalled)) {
+            Ok(()) => outcome.durable.push(index),
+            Err(error) => outcome.left_out.push((index, error)),
+        }
+    }
     outcome
 }

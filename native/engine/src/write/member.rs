@@ -1,28 +1,33 @@
 //! The writer of one member's shard: a task with a queue, so that a slow member does not hold up the others.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use super::Upload;
 use crate::engine::Engine;
 use crate::target::{Block, ShardError, ShardKey, ShardResult, ShardSink, ShardTarget};
 
-pub(super) enum Message {
+/// Appends that one drive works on for one blob.
+const APPENDS_AT_A_TIME: usize = 4;
+
+pub(crate) enum Message {
     Append(Block),
     /// Make the shard durable and report under the index.
     Seal(Report),
 }
 
 /// Where members report how their write ended, under their index.
-pub(super) type Report = mpsc::UnboundedSender<(usize, ShardResult<()>)>;
+pub(crate) type Report = mpsc::UnboundedSender<Ended>;
+pub(crate) type Ended = (usize, ShardResult<()>);
 
 /// The sending side. Dropping it before the seal removes what was written.
-pub(super) struct Member {
+pub(crate) struct Member {
     queue: mpsc::UnboundedSender<Message>,
-    pub(super) progress: Arc<Progress>,
+    progress: Arc<Progress>,
 }
 
 /// How far a member is, for those who decide whether to wait for it.
@@ -48,15 +53,6 @@ impl Progress {
             }),
             cancel: watch::Sender::new(false),
         })
-    }
-
-    /// When something last went forward, or was given to an idle member.
-    pub(super) fn moved(&self) -> Instant {
-        self.inner.lock().moved
-    }
-
-    pub(super) fn failed(&self) -> Option<ShardError> {
-        self.inner.lock().failed.clone()
     }
 
     /// Everything given to it is written.
@@ -93,36 +89,29 @@ impl Progress {
 }
 
 impl Member {
-    /// `target`: None if the drive is not reachable; the member then counts as failed.
-    pub(super) fn start(
-        engine: &Engine,
-        target: Option<Arc<dyn ShardTarget>>,
-        key: ShardKey,
-        generation: u64,
-        blocks: Option<u32>,
-        block_bytes: usize,
-        verdict: VerdictReceiver,
-    ) -> Member {
-        let (queue, messages) = mpsc::unbounded_channel();
-        let progress = Progress::new();
-        let writer = Writer {
-            key,
-            generation,
-            progress: progress.clone(),
-            verdict,
-        };
-        match target {
-            None => progress.leave_out(ShardError::Closed),
-            Some(target) => {
-                engine.spawn(writer.run(target, blocks, block_bytes, messages));
-            }
-        }
-        Member { queue, progress }
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
     }
 
-    pub(super) fn send(&self, message: Message) {
+    pub(super) fn moved(&self) -> Instant {
+        self.progress.inner.lock().moved
+    }
+
+    pub(super) fn error(&self) -> Option<ShardError> {
+        self.progress.inner.lock().failed.clone()
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        self.progress.inner.lock().failed.is_some()
+    }
+
+    pub(super) fn leave_out(&self, why: ShardError) {
+        self.progress.leave_out(why);
+    }
+
+    pub(crate) fn send(&self, message: Message) {
         if let Message::Append(_) = message {
-            if self.progress.failed().is_some() {
+            if self.failed() {
                 return;
             }
             self.progress.given();
@@ -146,7 +135,8 @@ pub(super) enum Verdict {
 /// None until the upload has ended.
 pub(super) type VerdictReceiver = watch::Receiver<Option<Verdict>>;
 
-struct Writer {
+/// A member's writer, before and while it runs.
+pub(super) struct Writer {
     key: ShardKey,
     generation: u64,
     progress: Arc<Progress>,
@@ -157,6 +147,32 @@ struct Writer {
 type Ending = Option<(Box<dyn ShardSink>, Report)>;
 
 impl Writer {
+    pub(super) fn new(key: ShardKey, generation: u64, verdict: VerdictReceiver) -> Writer {
+        Writer {
+            key,
+            generation,
+            progress: Progress::new(),
+            verdict,
+        }
+    }
+
+    /// `target`: None if the drive is not reachable; the member then counts as failed.
+    pub(super) fn start(
+        self,
+        engine: &Engine,
+        target: Option<Arc<dyn ShardTarget>>,
+        blocks: Option<u32>,
+        block_bytes: usize,
+    ) -> Member {
+        let (queue, messages) = mpsc::unbounded_channel();
+        let progress = self.progress.clone();
+        match target {
+            None => progress.leave_out(ShardError::Closed),
+            Some(target) => engine.spawn(self.run(target, blocks, block_bytes, messages)),
+        }
+        Member { queue, progress }
+    }
+
     async fn run(
         self,
         target: Arc<dyn ShardTarget>,
@@ -168,7 +184,7 @@ impl Writer {
         let ending = tokio::select! {
             biased;
             _ = cancelled.wait_for(|cancelled| *cancelled) => Err(ShardError::Stalled),
-            ending = self.write(&*target, blocks, block_bytes, messages) => ending,
+            ending = self.write(target.clone(), blocks, block_bytes, messages) => ending,
         };
         // What still waited in the queue is dropped by now, and with that its memory is free.
         match ending {
@@ -183,23 +199,43 @@ impl Writer {
 
     async fn write(
         &self,
-        target: &dyn ShardTarget,
+        target: Arc<dyn ShardTarget>,
         blocks: Option<u32>,
         block_bytes: usize,
         mut messages: mpsc::UnboundedReceiver<Message>,
     ) -> ShardResult<Ending> {
-        let mut sink = target.begin(self.key, self.generation, blocks, block_bytes)?;
-        while let Some(message) = messages.recv().await {
-            match message {
-                Message::Append(block) => {
-                    sink.append(block).await?;
+        let (key, generation) = (self.key, self.generation);
+        // A drive makes a file here, which may block.
+        let begun =
+            tokio::task::spawn_blocking(move || target.begin(key, generation, blocks, block_bytes));
+        let mut sink = begun
+            .await
+            .map_err(|error| ShardError::Io(error.to_string()))??;
+        let mut appends = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                biased;
+                Some(appended) = appends.next() => {
+                    let () = appended?;
                     self.progress.written();
                 }
-                Message::Seal(report) => return Ok(Some((sink, report))),
+                message = messages.recv(), if appends.len() < APPENDS_AT_A_TIME => match message {
+                    Some(Message::Append(block)) => appends.push(sink.append(block)),
+                    Some(Message::Seal(report)) => {
+                        while let Some(appended) = appends.next().await {
+                            let () = appended?;
+                            self.progress.written();
+                        }
+                        return Ok(Some((sink, report)));
+                    }
+                    None => {
+                        drop(appends);
+                        sink.abort();
+                        return Ok(None);
+                    }
+                },
             }
         }
-        sink.abort();
-        Ok(None)
     }
 
     async fn seal(&self, target: &dyn ShardTarget, sink: Box<dyn ShardSink>, report: Report) {
@@ -240,19 +276,17 @@ pub(super) async fn remove(target: &dyn ShardTarget, key: ShardKey, generation: 
     }
 }
 
-/// Leaves out members that stall while enough of the others are done, so that they do not hold the upload's memory. Runs
-/// until the upload is over.
+/// Leaves out members that stall while enough of the others are done, so that they do not hold the blob's memory. Runs
+/// until the write is over.
 pub(super) async fn leave_out_stalled(
-    upload: Weak<Upload>,
+    mut verdict: VerdictReceiver,
     members: Vec<Arc<Progress>>,
     quorum: usize,
     stall: Duration,
 ) {
-    loop {
-        tokio::time::sleep(stall / 4).await;
-        if upload.upgrade().is_none_or(|upload| upload.over()) {
-            return;
-        }
+    let over = verdict.wait_for(Option::is_some);
+    tokio::pin!(over);
+    while tokio::time::timeout(stall / 4, &mut over).await.is_err() {
         if members.iter().filter(|member| member.idle()).count() < quorum {
             continue;
         }

@@ -1,0 +1,87 @@
+//! Writing a blob's stored bytes into another placement group, with that group's code. No key is needed: the payload of a
+//! stripe does not depend on the code.
+
+use std::sync::Arc;
+
+use anvil_codec::rs::Code;
+
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::layout;
+use crate::memory::Level;
+use crate::read::{BlobSource, Source, fetch};
+use crate::target::Block;
+use crate::write::{BlobWriter, Home, Lease, Message, Shards, Stripe};
+
+impl Engine {
+    /// Resolves with the indexes left out once enough members of `to_pg` hold their shard durably.
+    pub async fn reencode_blob(
+        self: &Arc<Self>,
+        blob: BlobSource,
+        to_pg: u64,
+    ) -> Result<Vec<usize>> {
+        if blob.size == 0 {
+            return Err(Error::internal("an empty blob has no shards"));
+        }
+        let source = Arc::new(Source::open(self, &blob)?);
+        let pg = self.registry.pg(to_pg)?;
+        if pg.id == source.pg.id {
+            return Err(Error::internal(format!(
+                "placement group {to_pg} holds the blob already"
+            )));
+        }
+        let code = Code::new(pg.k, pg.m);
+        let capacity =
+            layout::stripe_buffer_bytes(source.layout.plain_bytes(0), blob.encrypted, pg.k, pg.m);
+        let writer = BlobWriter::open(self, pg, blob.bucket, blob.blob)?;
+        // The stripe being written, and the one being read.
+        let memory = self
+            .budget
+            .reserve(capacity as u64, Level::Admission)
+            .zip(self.budget.reserve(capacity as u64, Level::Admission));
+        let (memory, _reading) =
+            memory.ok_or_else(|| Error::new(Kind::SlowDown, "no memory for a re-encoding now"))?;
+        let home = Home::new(memory);
+        let stripes = source.layout.stripes();
+        if stripes == 1 {
+            let blocks = self
+                .encoded(&source, 0, &code, capacity, home.wait().await)
+                .await?;
+            return writer.durable(Shards::Single(blocks)).await;
+        }
+        let payload = layout::payload_bytes(source.layout.plain_bytes(0), blob.encrypted);
+        let block_bytes = layout::block_bytes(payload, writer.pg.k);
+        let members = writer.start_members(Some(stripes as u32), block_bytes);
+        for stripe in 0..stripes {
+            let lease = home.wait().await;
+            let blocks = self
+                .encoded(&source, stripe, &code, capacity, lease)
+                .await?;
+            if let Some(error) = writer.hopeless(&members) {
+                return Err(error);
+            }
+            for (member, block) in members.iter().zip(blocks) {
+                member.send(Message::Append(block));
+            }
+        }
+        writer.durable(Shards::Streamed(members)).await
+    }
+
+    /// Reads one stripe's payload and encodes it on a worker.
+    async fn encoded(
+        &self,
+        source: &Arc<Source>,
+        stripe: u64,
+        code: &Code,
+        capacity: usize,
+        lease: Lease,
+    ) -> Result<Vec<Block>> {
+        let payload =
+            layout::payload_bytes(source.layout.plain_bytes(stripe), source.layout.encrypted);
+        let pieces = source.layout.pieces(stripe, 0..payload).collect();
+        let slices = fetch(source, stripe, pieces, 0).await?;
+        let code = code.clone();
+        self.job(move || Stripe::of_payload(capacity, lease, &slices).encode(&code, None, 0))
+            .await
+    }
+}

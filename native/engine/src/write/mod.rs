@@ -1,0 +1,225 @@
+//! Writing the shards of one blob to the members of its placement group, by the rules of DESIGN §5.5.
+
+mod member;
+mod settle;
+mod stripe;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+
+pub(crate) use member::{Member, Message};
+pub(crate) use stripe::{Home, Lease, Stripe};
+
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::id::Id128;
+use crate::registry::Pg;
+use crate::target::{Block, ShardError, ShardKey};
+use member::{Progress, Verdict, leave_out_stalled, remove, remove_if_failed};
+use settle::{Outcome, settle};
+
+/// The shards of one blob on their way. Dropping it before [`BlobWriter::durable`] has succeeded gives the blob up: what was
+/// written goes, in the background.
+pub(crate) struct BlobWriter {
+    engine: Arc<Engine>,
+    pub(crate) pg: Arc<Pg>,
+    bucket: u64,
+    blob: Id128,
+    verdict: watch::Sender<Option<Verdict>>,
+}
+
+/// What is to be made durable.
+pub(crate) enum Shards {
+    /// One block per member.
+    Single(Vec<Block>),
+    /// Writers that have been given all blocks.
+    Streamed(Vec<Member>),
+}
+
+impl BlobWriter {
+    /// InsufficientRedundancy if too few members are reachable.
+    pub(crate) fn open(
+        engine: &Arc<Engine>,
+        pg: Arc<Pg>,
+        bucket: u64,
+        blob: Id128,
+    ) -> Result<BlobWriter> {
+        let targets = engine.registry.members(&pg);
+        let reachable = targets.iter().flatten().count();
+        if reachable < pg.write_quorum() {
+            return Err(too_few(&pg, reachable));
+        }
+        Ok(BlobWriter {
+            engine: engine.clone(),
+            pg,
+            bucket,
+            blob,
+            verdict: watch::Sender::new(None),
+        })
+    }
+
+    /// Writers for a blob of several blocks per member, all but the last of `block_bytes`; `blocks` if their number is known.
+    pub(crate) fn start_members(&self, blocks: Option<u32>, block_bytes: usize) -> Vec<Member> {
+        let targets = self.engine.registry.members(&self.pg);
+        let members: Vec<Member> = (0u8..)
+            .zip(targets)
+            .map(|(index, target)| {
+                let writer = member::Writer::new(
+                    self.shard_key(index),
+                    self.pg.generation,
+                    self.verdict.subscribe(),
+                );
+                writer.start(&self.engine, target, blocks, block_bytes)
+            })
+            .collect();
+        let progress: Vec<Arc<Progress>> = members.iter().map(Member::progress).collect();
+        let (quorum, stall) = (self.pg.write_quorum(), self.engine.limits.stall);
+        self.engine.spawn(leave_out_stalled(
+            self.verdict.subscribe(),
+            progress,
+            quorum,
+            stall,
+        ));
+        members
+    }
+
+    /// The error that a write with these members can only end with, if it is so.
+    pub(crate) fn hopeless(&self, members: &[Member]) -> Option<Error> {
+        let working = members.iter().filter(|member| !member.failed()).count();
+        (working < self.pg.write_quorum()).then(|| too_few(&self.pg, working))
+    }
+
+    /// Resolves with the indexes left out once enough members have their shard on stable storage. On an error nothing of the
+    /// blob stays.
+    pub(crate) async fn durable(&self, shards: Shards) -> Result<Vec<usize>> {
+        let outcome = match shards {
+            Shards::Single(blocks) => self.put_all(blocks).await,
+            Shards::Streamed(members) => self.seal_all(members).await,
+        };
+        if let Some(error) = outcome.error(self.pg.write_quorum()) {
+            self.verdict.send_replace(Some(Verdict::Failed));
+            self.remove(&outcome.durable).await;
+            return Err(error);
+        }
+        self.verdict.send_replace(Some(Verdict::Kept));
+        if !outcome.left_out.is_empty() {
+            tracing::warn!(
+                pg = self.pg.id,
+                missing = ?outcome.left_out,
+                "a blob was written without all of its members"
+            );
+        }
+        let missing = outcome.left_out.iter().map(|(index, _)| *index);
+        Ok(missing.collect())
+    }
+
+    /// Nothing more will come, and what was written must go; not if it was made durable before.
+    pub(crate) fn give_up(&self) {
+        self.verdict.send_if_modified(|verdict| {
+            verdict.is_none() && {
+                *verdict = Some(Verdict::Failed);
+                true
+            }
+        });
+    }
+
+    /// A blob of one stripe: one write on each member.
+    async fn put_all(&self, blocks: Vec<Block>) -> Outcome {
+        let (report, reports) = mpsc::unbounded_channel();
+        let started = Instant::now();
+        let targets = self.engine.registry.members(&self.pg);
+        for ((index, target), block) in (0u8..).zip(targets).zip(blocks) {
+            let report = report.clone();
+            let Some(target) = target else {
+                // The receiver lives until `settle` below is done.
+                let _ = report.send((index.into(), Err(ShardError::Closed)));
+                continue;
+            };
+            let (key, generation) = (self.shard_key(index), self.pg.generation);
+            let verdict = self.verdict.subscribe();
+            self.engine.spawn(async move {
+                let written = target.put(key, generation, block).await;
+                let durable = written.is_ok();
+                if report.send((index.into(), written)).is_err() && durable {
+                    remove_if_failed(&*target, key, generation, verdict).await;
+                }
+            });
+        }
+        drop(report);
+        self.settle(reports, |_| started).await
+    }
+
+    /// A blob of several stripes: the writers make their shards durable.
+    async fn seal_all(&self, members: Vec<Member>) -> Outcome {
+        let (report, reports) = mpsc::unbounded_channel();
+        for (index, member) in members.iter().enumerate() {
+            match member.error() {
+                // The receiver lives until `settle` below is done.
+                Some(error) => drop(report.send((index, Err(error)))),
+                None => member.send(Message::Seal(report.clone())),
+            }
+        }
+        drop(report);
+        let mut outcome = self.settle(reports, |index| members[index].moved()).await;
+        for (index, error) in &mut outcome.left_out {
+            let member = &members[*index];
+            if let Some(reason) = member.error() {
+                *error = reason;
+            }
+            member.leave_out(error.clone());
+        }
+        outcome
+    }
+
+    async fn settle(
+        &self,
+        reports: mpsc::UnboundedReceiver<member::Ended>,
+        moved: impl Fn(usize) -> Instant,
+    ) -> Outcome {
+        let (members, quorum) = (self.pg.members.len(), self.pg.write_quorum());
+        settle(members, quorum, self.engine.limits.stall, reports, moved).await
+    }
+
+    /// Takes back the shards of a write that did not reach its quorum.
+    async fn remove(&self, durable: &[usize]) {
+        let targets = self.engine.registry.members(&self.pg);
+        let removals = durable.iter().filter_map(|index| {
+            let target = targets.get(*index)?.clone()?;
+            let key = self.shard_key(*index as u8);
+            Some(async move { remove(&*target, key, self.pg.generation).await })
+        });
+        let patience = self.engine.limits.stall * 5;
+        if tokio::time::timeout(patience, join_all(removals))
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                pg = self.pg.id,
+                "shards of a failed upload stay for the collector"
+            );
+        }
+    }
+
+    fn shard_key(&self, index: u8) -> ShardKey {
+        ShardKey {
+            bucket: self.bucket,
+            blob: self.blob,
+            pg: self.pg.id,
+            index,
+        }
+    }
+}
+
+fn too_few(pg: &Pg, working: usize) -> Error {
+    Error::new(
+        Kind::InsufficientRedundancy,
+        format!(
+            "{working} of at least {} members of placement group {} take shards",
+            pg.write_quorum(),
+            pg.id
+        ),
+    )
+}
