@@ -1,13 +1,19 @@
 /** Keeps this node's lease in the regional database, and publishes with it when the oldest running read started. */
 import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { NodeRecord, ObjectMetadata } from './metadata/contract.ts'
+import { readPrivateFile, writePrivateFile } from './secrets/private-file.ts'
 
 const LEASE_MS = 30_000
 const RENEW_MS = 5_000
+/** Starts that failed one after the other before they had the lease. */
+const MAX_EARLIER_PROCESSES = 8
 
 export interface NodeLeaseOptions {
-  metadata: Pick<ObjectMetadata, 'registerNode' | 'renewLease'>
+  metadata: Pick<ObjectMetadata, 'registerNode' | 'renewLease' | 'takeOverLease' | 'releaseLease'>
+  /** This process holds its lock: every earlier process on it is dead, and its lease may be taken at once. */
+  stateDir: string
   logger: Logger
   node: Omit<NodeRecord, 'leaseUntilMs'>
   oldestReadMs(): Promise<number | null>
@@ -29,15 +35,28 @@ export class NodeLease {
 
   /** @throws Error when another live process holds the lease of this node */
   async start(): Promise<void> {
-    await this.#options.metadata.registerNode(this.#options.node, LEASE_MS)
-    if (!(await this.#renew())) throw new Error(`another process runs as node ${this.#options.node.nodeId}`)
+    const { metadata, node, stateDir } = this.#options
+    await metadata.registerNode(node, LEASE_MS)
+    await metadata.takeOverLease(node.nodeId, this.#rememberProcess(join(stateDir, 'processes')), this.processId)
+    if (!(await this.#renew())) throw new Error(`another process runs as node ${node.nodeId}: was ${stateDir} copied to another host?`)
     this.#schedule()
+  }
+
+  /**
+   * Notes this process in a file of the state folder and answers the earlier ones. Noted before the lease is taken, so that
+   * a crash in between leaves no lease of a process that the file does not know.
+   */
+  #rememberProcess(file: string): string[] {
+    const earlier = (readPrivateFile(file) ?? '').split('\n').filter((id) => id !== '').slice(0, MAX_EARLIER_PROCESSES)
+    writePrivateFile(file, `${[this.processId, ...earlier].join('\n')}\n`)
+    return earlier
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     await this.#renewing
+    await this.#options.metadata.releaseLease(this.#options.node.nodeId, this.processId)
   }
 
   async #renew(): Promise<boolean> {

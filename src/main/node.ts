@@ -121,6 +121,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   const lease = began('lease', new NodeLease({
     metadata: storage.metadata,
     logger,
+    stateDir: config.stateDir,
     node: { nodeId, addrs: config.publicAddrs, grpcAddr: config.publicGrpcAddr, zone: config.zone, version: VERSION },
     oldestReadMs: async () => (await gateways.report()).oldestReadMs,
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),

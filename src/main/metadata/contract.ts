@@ -322,6 +322,10 @@ export interface ObjectMetadata {
   registerNode(node: Omit<NodeRecord, 'leaseUntilMs'>, leaseMs: number): Promise<void>
   /** False when the lease is held by another process of this node. */
   renewLease(nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null): Promise<boolean>
+  /** Gives the lease of processes of this node that are known to be dead to this one; no error if they hold none. */
+  takeOverLease(nodeId: NodeId, deadProcessIds: string[], processId: string): Promise<void>
+  /** Ends this process's lease now: it stops in order. */
+  releaseLease(nodeId: NodeId, processId: string): Promise<void>
   nodes(): Promise<NodeRecord[]>
   registerDrive(drive: Omit<DriveRecord, 'state'>): Promise<void>
   setDriveState(driveId: DriveId, state: DriveRecord['state']): Promise<void>

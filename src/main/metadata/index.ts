@@ -162,6 +162,8 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     blobsOfGroup: (pgId, after, limit) => blobs.blobsOfGroup(pgId, after, limit),
 
     registerNode: (node, leaseMs) => nodes.registerNode(node, leaseMs),
+    takeOverLease: (nodeId, deadProcessIds, processId) => nodes.takeOverLease(nodeId, deadProcessIds, processId),
+    releaseLease: (nodeId, processId) => nodes.releaseLease(nodeId, processId),
     renewLease: (nodeId, processId, leaseMs, oldestReadMs) => nodes.renewLease(nodeId, processId, leaseMs, oldestReadMs),
     nodes: () => nodes.nodes(),
     registerDrive: (drive) => nodes.registerDrive(drive),

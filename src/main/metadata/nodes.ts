@@ -41,6 +41,14 @@ export class Nodes {
     return renewed
   }
 
+  async takeOverLease(nodeId: NodeId, deadProcessIds: string[], processId: string): Promise<void> {
+    await this.#pool.query('UPDATE nodes SET process_id = $3 WHERE node_id = $1 AND process_id = ANY ($2::text[])', [nodeId, deadProcessIds, processId])
+  }
+
+  async releaseLease(nodeId: NodeId, processId: string): Promise<void> {
+    await this.#pool.query(`UPDATE nodes SET process_id = NULL, lease_until_ms = ${CLOCK_MS} WHERE node_id = $1 AND process_id = $2`, [nodeId, processId])
+  }
+
   async nodes(): Promise<NodeRecord[]> {
     const rows = await this.#pool.query<[NodeId, string[], string, string, string, number]>(
       'SELECT node_id, addrs, grpc_addr, zone, version, lease_until_ms FROM nodes ORDER BY node_id',
