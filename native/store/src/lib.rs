@@ -7,6 +7,8 @@ mod folder;
 pub mod format;
 mod index;
 pub mod limits;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod types;
 

@@ -28,15 +28,21 @@ impl Core {
             Ok(()) => Ok(()),
             Err(error) => {
                 index.abandon_checkpoint(checkpoint);
-                if matches!(error, StoreError::Full) {
-                    self.full.store(true, Relaxed);
-                    tracing::warn!("no room for the index");
+                if !matches!(error, StoreError::Full) {
+                    // After a failed fsync not one byte more may be written to the file: it would become durable on top of
+                    // what was lost, and the database could not see that.
+                    return Err(self.fail("index", &std::io::Error::other(error)));
                 }
+                self.full.store(true, Relaxed);
+                tracing::warn!("no room for the index");
                 // The database refuses to go on after an error; the log still holds everything.
-                match index.reopen(self.disk.as_ref()) {
-                    Ok(()) if matches!(error, StoreError::Full) => Err(error),
-                    _ => Err(self.fail("index", &std::io::Error::other(error))),
-                }
+                index
+                    .reopen(self.disk.as_ref())
+                    .map_err(|error| match error {
+                        StoreError::Full => error,
+                        error => self.fail("index", &std::io::Error::other(error)),
+                    })?;
+                Err(error)
             }
         }
     }

@@ -51,7 +51,7 @@ impl Core {
         let mut batch = Batch::new(active.place, active.tail);
         let first_lsn = log.next_lsn;
         let mut planned_answers: Vec<Result<()>> = Vec::new();
-        {
+        let removed = {
             let index = self.index.read();
             let mut view = View::new(&index, active.place.epoch);
             for op in ops {
@@ -76,7 +76,9 @@ impl Core {
                     Err(error) => planned_answers.push(Err(error)),
                 }
             }
-        }
+            view.removed
+        };
+        let mut written = Ok(());
         if !batch.records.is_empty() {
             // A moved record keeps its number; the batch must have one of its own all the same.
             log.next_lsn = log.next_lsn.max(first_lsn + 1);
@@ -84,13 +86,21 @@ impl Core {
             if batch.len > active.size - active.tail {
                 return Err(StoreError::Invalid("larger than a segment".into()));
             }
-            if let Err(error) = self.write_batch(log, &active, &batch) {
+            written = self.write_batch(log, &active, &batch);
+            if let Err(error) = &written {
                 for answer in &mut planned_answers {
-                    if answer.is_ok() {
+                    // A refusal may rest on a generation that was part of the batch.
+                    if matches!(answer, Ok(()) | Err(StoreError::StaleGeneration { .. })) {
                         *answer = Err(error.clone());
                     }
                 }
             }
+        }
+        if written.is_ok() && !removed.is_empty() {
+            let mut streams = self.streams.lock();
+            streams
+                .values_mut()
+                .for_each(|open| open.removed |= removed.contains(&open.key));
         }
         answers.append(&mut planned_answers);
         Ok(())

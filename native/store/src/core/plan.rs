@@ -1,6 +1,6 @@
 //! From operations to records: what each writes, given the index and the operations before it in the same batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 
@@ -98,6 +98,8 @@ pub struct View<'a> {
     /// Of shards that the batch touches: the epoch of the segment that holds their record.
     shards: HashMap<ShardKey, Option<u64>>,
     generations: HashMap<u64, u64>,
+    /// Keys that the batch removes, whether there is a record or not.
+    pub removed: HashSet<ShardKey>,
 }
 
 impl<'a> View<'a> {
@@ -107,6 +109,7 @@ impl<'a> View<'a> {
             epoch,
             shards: HashMap::new(),
             generations: HashMap::new(),
+            removed: HashSet::new(),
         }
     }
 
@@ -226,10 +229,7 @@ impl Core {
                     view.raise_generation(key.pg, *generation, &mut out);
                     view.bury(*key, *generation, now, &mut out)?;
                 }
-                let mut streams = self.streams.lock();
-                for open in streams.values_mut() {
-                    open.removed |= keys.iter().any(|(key, _)| *key == open.key);
-                }
+                view.removed.extend(keys.iter().map(|(key, _)| *key));
             }
             Op::Generation { pg, generation } => {
                 view.check_generation(*pg, *generation)?;

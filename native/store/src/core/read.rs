@@ -92,6 +92,32 @@ impl Core {
         }
     }
 
+    #[cfg(test)]
+    pub fn entry_of(&self, key: &ShardKey) -> Option<Entry> {
+        self.index
+            .read()
+            .lookup(key)
+            .expect("the index is readable")
+    }
+
+    /// Where the data of the first block lies: file, offset, length.
+    #[cfg(test)]
+    pub fn data_of(&self, key: &ShardKey) -> Option<(String, u64, u64)> {
+        let entry = self.entry_of(key)?;
+        let salt = self
+            .index
+            .read()
+            .segments
+            .get(&entry.log.epoch)
+            .map(|shared| (shared.salt, shared.slot));
+        let site = self.site(&entry, 0, salt)?;
+        Some((
+            site.file.path(),
+            site.offset + site.data_offset,
+            u64::from(entry.block_len(0)),
+        ))
+    }
+
     fn site(&self, entry: &Entry, block: u32, shared: Option<(u64, u64)>) -> Option<Site> {
         if let Some(dedicated) = entry.dedicated {
             return Some(Site {

@@ -1,6 +1,6 @@
 //! Opening a drive: the index as it was at its last checkpoint, brought up to date from the log.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::IoSlice;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -160,17 +160,24 @@ fn recover(
     found: &Found,
     report: &mut OpenReport,
 ) -> Result<(Index, Log)> {
-    let mut log = Log {
-        next_slot: found
-            .shared
-            .iter()
-            .map(|(slot, _)| slot + 1)
-            .max()
-            .unwrap_or(0),
-        ..Log::default()
-    };
+    let mut log = Log::default();
     let mut to_scan: BTreeMap<u64, (u64, Place)> = BTreeMap::new();
     let checkpointed = index.checkpointed;
+    // Freed and given back to the file system after the last checkpoint. A lost file that shards lay in stays known, so that
+    // they are reported; its number is not used again.
+    let files: BTreeSet<u64> = found.shared.iter().map(|(slot, _)| *slot).collect();
+    let gone = index
+        .segments
+        .iter()
+        .filter(|(_, shared)| shared.live == 0 && !files.contains(&shared.slot));
+    let gone: Vec<u64> = gone.map(|(epoch, _)| *epoch).collect();
+    gone.into_iter()
+        .for_each(|epoch| index.remove_segment(epoch));
+    let slots = files
+        .iter()
+        .copied()
+        .chain(index.segments.values().map(|shared| shared.slot));
+    log.next_slot = slots.max().map_or(0, |slot| slot + 1);
     for (slot, header) in &found.shared {
         let Some(header) = header else {
             let known = index
@@ -281,7 +288,7 @@ fn recover(
             last = Some(active);
         }
     }
-    let whole = drop_torn(pending)?;
+    let whole = drop_torn(pending, &index)?;
     apply_all(&mut index, whole.into_iter(), report)?;
 
     let newest = last.as_ref().map_or(0, |active| active.place.epoch);
@@ -308,10 +315,12 @@ fn apply_all(
 
 /// Of the last batch, which may have been torn by a crash, the records that are whole. The headers of the others are wiped
 /// out: once there are later batches, they would seem to be acknowledged shards that went bad.
-fn drop_torn(pending: Vec<Pending>) -> Result<Vec<Pending>> {
+fn drop_torn(pending: Vec<Pending>, index: &Index) -> Result<Vec<Pending>> {
     let mut whole = Vec::new();
     for record in pending {
-        if is_whole(&record)? {
+        // A shard that was damaged already when it was moved, from a segment that has been freed since: that was acknowledged.
+        let moved = record.header.moved_from;
+        if is_whole(&record)? || (moved != 0 && !index.segments.contains_key(&moved)) {
             whole.push(record);
             continue;
         }

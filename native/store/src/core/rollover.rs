@@ -194,7 +194,14 @@ impl Core {
             };
             self.write_segment_header(file.as_ref(), &header)
         };
-        freed().map_err(|error| self.fail("freeing a segment", &error))?;
+        match freed() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // Lost with all that lay in it; there is nothing to use again.
+                self.index.write().remove_segment(epoch);
+                return Ok(0);
+            }
+            freed => freed.map_err(|error| self.write_failed("freeing a segment", &error))?,
+        }
         self.index.write().remove_segment(epoch);
         let mut log = self.log.lock();
         log.retired.push((epoch, shared.slot));

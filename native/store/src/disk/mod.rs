@@ -1,6 +1,8 @@
 //! Everything the store asks of the world: files, free space, time, chance. Paths are relative to the drive's folder.
 
 mod real;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;

@@ -88,6 +88,7 @@ impl Index {
             table: read.open_table(SHARDS).map_err(index_error)?,
             db: db.clone(),
             flushing: Arc::default(),
+            flushing_dedicated: Arc::default(),
             recent: BTreeMap::new(),
             dirty: Dirty::default(),
             generations: HashMap::new(),
@@ -149,6 +150,7 @@ impl Index {
         assert!(self.flushing.is_empty(), "one checkpoint at a time");
         let dirty = std::mem::take(&mut self.dirty);
         self.flushing = Arc::new(std::mem::take(&mut self.recent));
+        self.flushing_dedicated = Arc::new(dirty.dedicated.clone());
         Checkpoint {
             db: self.db.clone(),
             recent: self.flushing.clone(),
@@ -187,6 +189,7 @@ impl Index {
         let read = self.db.begin_read().map_err(index_error)?;
         self.table = read.open_table(SHARDS).map_err(index_error)?;
         self.flushing = Arc::default();
+        self.flushing_dedicated = Arc::default();
         self.checkpointed = checkpoint.position;
         Ok(())
     }
@@ -205,6 +208,7 @@ impl Index {
             self.recent.entry(*key).or_insert(*entry);
         }
         self.flushing = Arc::default();
+        self.flushing_dedicated = Arc::default();
         self.dirty.generations.extend(checkpoint.dirty.generations);
         self.dirty.marks.extend(checkpoint.dirty.marks);
         self.dirty.segments.extend(checkpoint.dirty.segments);

@@ -11,7 +11,7 @@ mod tombstones;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use entry::{Dedicated, ENTRY_BYTES, Entry, KEY_BYTES, KeyBytes, Loc, key_bytes};
+use entry::{ENTRY_BYTES, Entry, KEY_BYTES, KeyBytes, Loc, key_bytes};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::types::{Result, ShardKey, StoreError};
@@ -78,6 +78,7 @@ pub struct Index {
     table: ReadOnlyTable<&'static [u8; KEY_BYTES], &'static [u8; ENTRY_BYTES]>,
     /// Changes after that, in front of it: first those that a checkpoint is writing, then the newest.
     flushing: Arc<Recent>,
+    flushing_dedicated: Arc<BTreeMap<u64, bool>>,
     recent: Recent,
     dirty: Dirty,
     pub generations: HashMap<u64, (u64, Loc)>,
@@ -125,18 +126,19 @@ impl Index {
             + self.dirty.segments.len()
     }
 
-    fn is_dedicated_live(&self, dedicated: &Dedicated) -> Result<bool> {
-        if let Some(live) = self.dirty.dedicated.get(&dedicated.id) {
+    /// Whether a dedicated segment belongs to a sealed shard.
+    pub fn holds_dedicated(&self, id: u64) -> Result<bool> {
+        if let Some(live) = self
+            .dirty
+            .dedicated
+            .get(&id)
+            .or_else(|| self.flushing_dedicated.get(&id))
+        {
             return Ok(*live);
         }
         let read = self.db.begin_read().map_err(index_error)?;
         let table = read.open_table(DEDICATED).map_err(index_error)?;
-        Ok(table.get(dedicated.id).map_err(index_error)?.is_some())
-    }
-
-    /// Whether a dedicated segment belongs to a sealed shard.
-    pub fn holds_dedicated(&self, id: u64) -> Result<bool> {
-        self.is_dedicated_live(&Dedicated { id, salt: 0 })
+        Ok(table.get(id).map_err(index_error)?.is_some())
     }
 
     /// A new, empty shared segment takes part.
