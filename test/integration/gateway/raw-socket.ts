@@ -9,14 +9,16 @@ export interface RawAnswer {
 
 export class RawSocket {
   readonly socket: net.Socket
-  received = Buffer.alloc(0)
   closed = false
+  #chunks: Buffer[] = []
+  #size = 0
   #wake = Promise.withResolvers<void>()
 
   private constructor(socket: net.Socket) {
     this.socket = socket
     socket.on('data', (data) => {
-      this.received = Buffer.concat([this.received, data])
+      this.#chunks.push(data)
+      this.#size += data.length
       this.#notify()
     })
     // A reset is one of the ways in which a connection ends here; what was received until then counts.
@@ -40,6 +42,12 @@ export class RawSocket {
     })
   }
 
+  /** What has been received and not yet taken. Joined only when it is looked at, so that large bodies cost no more than once. */
+  get received(): Buffer {
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)]
+    return this.#chunks[0]!
+  }
+
   send(...parts: (string | Uint8Array)[]): this {
     for (const part of parts) this.socket.write(part)
     return this
@@ -50,13 +58,13 @@ export class RawSocket {
     const end = await this.#until(() => this.received.indexOf('\r\n\r\n'))
     const [line = '', ...fields] = this.received.toString('latin1', 0, end).split('\r\n')
     const headers = Object.fromEntries(fields.map((field) => [field.slice(0, field.indexOf(':')).toLowerCase(), field.slice(field.indexOf(':') + 1).trim()]))
-    this.received = this.received.subarray(end + 4)
+    this.#take(end + 4)
     const status = Number(line.split(' ')[1])
     if (headers['transfer-encoding'] === 'chunked') return { status, headers, body: await this.#chunked() }
     const length = head || status < 200 || status === 204 || status === 304 ? 0 : Number(headers['content-length'] ?? 0)
-    await this.#until(() => (this.received.length >= length ? 0 : -1))
+    await this.#until(() => (this.#size >= length ? 0 : -1))
     const body = this.received.toString('utf8', 0, length)
-    this.received = this.received.subarray(length)
+    this.#take(length)
     return { status, headers, body }
   }
 
@@ -72,9 +80,9 @@ export class RawSocket {
     for (let body = ''; ;) {
       const end = await this.#until(() => this.received.indexOf('\r\n'))
       const size = Number.parseInt(this.received.toString('latin1', 0, end), 16)
-      await this.#until(() => (this.received.length >= end + 4 + size ? 0 : -1))
+      await this.#until(() => (this.#size >= end + 4 + size ? 0 : -1))
       body += this.received.toString('utf8', end + 2, end + 2 + size)
-      this.received = this.received.subarray(end + 4 + size)
+      this.#take(end + 4 + size)
       if (size === 0) return body
     }
   }
@@ -86,6 +94,11 @@ export class RawSocket {
       if (this.closed) throw new Error('the connection ended without an answer')
       await this.#wake.promise
     }
+  }
+
+  #take(bytes: number): void {
+    this.#chunks = [this.received.subarray(bytes)]
+    this.#size -= bytes
   }
 
   #notify(): void {

@@ -129,7 +129,9 @@ export class Exchange {
           } else if (body.kind === 'head') {
             this.#res.endWithoutBody(body.length, close)
           } else if (answer.status === 204 || answer.status === 304 || this.head.method === 'HEAD') {
-            this.#res.endWithoutBody(undefined, close)
+            // With `undefined` for the length, uWS writes a Content-Length of 2^63.
+            if (close) this.#res.end('', true)
+            else this.#res.endWithoutBody()
           } else {
             this.#res.end('', close)
           }

@@ -40,8 +40,8 @@ export class Listener {
   /** @throws Error when the address cannot be bound or the certificate cannot be used */
   async listen(): Promise<number> {
     await this.#certificate?.read()
+    if (this.#port === 0) this.#port = this.#freePort()
     this.#listening = this.#open()
-    this.#port = this.#uws.us_socket_local_port(this.#listening.socket)
     if (this.#certificate !== null) {
       this.#poll = setInterval(() => {
         void this.#renew()
@@ -81,6 +81,15 @@ export class Listener {
       throw new Error(`cannot listen on ${host}:${this.#port}`)
     }
     return { app, socket }
+  }
+
+  /** A socket bound to port 0 cannot be shared, with a second app or thread: so the system's choice is bound by its number. */
+  #freePort(): number {
+    const { app, socket } = this.#open()
+    const port = this.#uws.us_socket_local_port(socket)
+    this.#uws.us_listen_socket_close(socket)
+    app.close()
+    return port
   }
 
   /**

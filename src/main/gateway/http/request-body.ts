@@ -50,11 +50,15 @@ export class RequestBody {
   push(chunk: Uint8Array, last: boolean): void {
     this.received += chunk.length
     this.lastProgressMs = this.#now()
-    if (last) this.#complete = true
+    if (last) {
+      this.#complete = true
+      // It may have been read before the pause took effect: the next request on this connection must be read, too.
+      this.#resume()
+    }
     if (this.#discarding || this.#failure !== null) return
     if (this.#sink === null || this.#draining) {
       if (chunk.length > 0) this.#queue.push(new Uint8Array(chunk))
-      if (!last) this.#pause()
+      this.#pause()
       return
     }
     this.#feed(this.#sink, chunk)
@@ -117,7 +121,7 @@ export class RequestBody {
       if (this.#complete && this.#queue.length === 0) this.#done()
       return
     }
-    if (!this.#complete) this.#pause()
+    this.#pause()
     this.#draining = true
     sink.drained().then(
       () => {
@@ -152,7 +156,7 @@ export class RequestBody {
   }
 
   #pause(): void {
-    if (this.#paused) return
+    if (this.#paused || this.#complete) return
     this.#paused = true
     this.#connection.pause()
   }
