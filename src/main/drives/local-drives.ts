@@ -2,8 +2,9 @@
  * The drives of this host: finds, makes, opens and watches them, and says which take new shards. A node starts with the
  * drives it has; those that are away are looked for again until they come back.
  */
-import { readdirSync, mkdirSync, statfsSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
 import { EventEmitter } from 'node:events'
+import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { randomId, type DeploymentId, type DriveId, type NodeId } from '../../shared/ids.ts'
 import { GIB } from '../../shared/limits.ts'
@@ -35,6 +36,9 @@ export interface LocalDrivesOptions {
   deploymentId: DeploymentId
   nodeId: NodeId
 }
+
+/** In each drive's folder; the store writes it when it makes the drive. */
+const DRIVE_FILE = 'anvil-drive.json'
 
 /** How often states are read and absent drives looked for. */
 const WATCH_MS = 1000
@@ -81,7 +85,7 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     this.#timer = null
     await this.#watching
     for (const drive of this.#drives.values()) {
-      if (drive.driveId !== null && drive.state !== 'offline') await this.#options.native.closeDrive(drive.driveId)
+      if (isOpen(drive)) await this.#options.native.closeDrive(drive.driveId!)
     }
   }
 
@@ -106,17 +110,24 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
 
   async #watch(): Promise<void> {
     for (const drive of this.#drives.values()) {
+      if (isOpen(drive) && !existsSync(join(drive.path, DRIVE_FILE))) await this.#vanished(drive)
       if (drive.driveId !== null && KnownDrives.load(this.#options.stateDir).at(drive.path) === undefined) await this.#replaced(drive)
       if (drive.state === 'offline') await this.#tryOpen(drive)
     }
     this.#readStates()
   }
 
+  /** The folder was taken away under the open drive: files that are still open would take writes that nobody can read again. */
+  async #vanished(drive: LocalDrive): Promise<void> {
+    this.#set(drive, 'offline', 'its folder is gone: was the disk unmounted?')
+    await this.#options.native.closeDrive(drive.driveId!)
+  }
+
   /** An operator said that the drive at this path is gone for good: the path may take a new one. */
   async #replaced(drive: LocalDrive): Promise<void> {
     const { native, logger } = this.#options
     logger.warn({ path: drive.path, drive: drive.driveId }, 'drive was declared gone for good')
-    if (drive.state !== 'offline') await native.closeDrive(drive.driveId!)
+    if (isOpen(drive)) await native.closeDrive(drive.driveId!)
     this.#set(drive, 'offline', 'declared gone for good')
     drive.driveId = null
   }
@@ -215,6 +226,8 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     this.emit('change')
   }
 }
+
+const isOpen = (drive: LocalDrive): boolean => drive.driveId !== null && drive.state !== 'offline'
 
 /** A folder that came to be between the look and now must be empty. */
 function refuseIfUsed(path: string): void {
