@@ -17,6 +17,7 @@ export interface BlobSource {
   pgId: number
   size: number
   stripeBytes: number
+  encrypted: boolean
   dataKey: Uint8Array
 }
 
@@ -179,6 +180,7 @@ export interface ReadOpen {
   pgId: number
   size: number
   stripeBytes: number
+  encrypted: boolean
   dataKey: Uint8Array
 }
 
@@ -187,6 +189,9 @@ export declare function readReady(handle: number): Promise<number>
 
 /** Reads the k others and writes the shard of `index` to its member, durably. */
 export declare function rebuildShard(blob: BlobSource, index: number): Promise<undefined>
+
+/** Writes the stored bytes of a blob into another group with that group's code, durably; answers the indexes left out. */
+export declare function reencodeBlob(blob: BlobSource, toPgId: number): Promise<Array<number>>
 
 /** Takes jobs until none is left or the time is over; how many were done. */
 export declare function runJobs(budgetMs: number): number
