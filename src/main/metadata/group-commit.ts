@@ -2,6 +2,7 @@
  * The metadata writer: gathers mutations into batches, one per kind and connection. A batch is what queued while the last
  * one committed, and holds one mutation per key; the next of that key waits until its outcome is known.
  */
+import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../shared/errors.ts'
 import { MAX_BATCH_BYTES, MAX_BATCH_ROWS } from '../../shared/limits.ts'
@@ -11,10 +12,15 @@ import type { Logger } from './logger.ts'
 import { encodeMutation, mutationBytes, type Mutation, type MutationResult } from './mutation.ts'
 import { unavailable, UNREPLICATED, type Pool } from './pool.ts'
 import { batchText, OUTCOME, type ProgramName } from './programs.ts'
-import { ConnectionLost, isReadOnly, isTransient, isUniqueViolation } from './session.ts'
+import { ConnectionLost, isReadOnly, isTransient, isUniqueViolation, type Backend } from './session.ts'
 
 const TRUNCATE_ROWS = 2000
+/** The temporary tables stay within temp_buffers. */
+const TRUNCATE_BYTES = 8 * 1024 * 1024
 const RETRY_MS = 20
+/** A further batch beside those under way: when this many rows wait, or one has waited this long. Small batches cost more. */
+const OVERLAP_ROWS = 128
+const OVERLAP_MS = 15
 
 interface Pending {
   mutation: Mutation
@@ -25,8 +31,8 @@ interface Pending {
   timer: NodeJS.Timeout
   /** Answered: by its batch, or because it waited too long. */
   answered: boolean
-  /** When it became ready, for the order among kinds. */
-  readyAt: number
+  /** Since when it could be sent, by the monotonic clock. */
+  readyMs: number
 }
 
 export interface GroupCommitOptions {
@@ -49,7 +55,7 @@ export class GroupCommit {
   /** Mutations per key, oldest first; only the first of each is in `#ready` or under way. */
   readonly #chains = new Map<string, Pending[]>()
   #busy = 0
-  #clock = 0
+  #overlap: NodeJS.Timeout | null = null
   #scheduled = false
   #closed = false
   #onIdle: (() => void) | null = null
@@ -64,7 +70,7 @@ export class GroupCommit {
     return new Promise((resolve, reject) => {
       const chain = `${mutation.bucketId}/${mutation.key}`
       const timer = setTimeout(() => this.#expire(pending), this.#options.waitMs)
-      const pending: Pending = { mutation, chain, resolve, reject, timer, answered: false, readyAt: 0 }
+      const pending: Pending = { mutation, chain, resolve, reject, timer, answered: false, readyMs: 0 }
       const waiting = this.#chains.get(chain)
       if (waiting !== undefined) {
         waiting.push(pending)
@@ -78,11 +84,12 @@ export class GroupCommit {
   /** Takes nothing more, and resolves when everything under way is settled or has waited too long. */
   async close(): Promise<void> {
     this.#closed = true
+    // What is ready now is still sent.
     if (this.#chains.size > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
   }
 
   #enqueue(pending: Pending): void {
-    pending.readyAt = this.#clock++
+    pending.readyMs = performance.now()
     this.#ready.get(pending.mutation.program)!.push(pending)
     this.#schedule()
   }
@@ -94,26 +101,28 @@ export class GroupCommit {
     setImmediate(() => {
       this.#scheduled = false
       while (this.#busy < this.#options.lanes) {
-        const batch = this.#take()
-        if (batch.length === 0) return
+        const kind = this.#longestWaiting()
+        if (kind === null) return
+        const waitedMs = performance.now() - kind[0]!.readyMs
+        if (this.#busy > 0 && kind.length < OVERLAP_ROWS && waitedMs < OVERLAP_MS) {
+          this.#overlap ??= setTimeout(() => {
+            this.#overlap = null
+            this.#schedule()
+          }, OVERLAP_MS - waitedMs)
+          return
+        }
         this.#busy++
-        void this.#run(batch)
+        void this.#run(takeBatch(kind))
       }
     })
   }
 
-  /** The kind that has waited longest, as many of it as fit. */
-  #take(): Pending[] {
-    let kind: Pending[] | null = null
+  #longestWaiting(): Pending[] | null {
+    let longest: Pending[] | null = null
     for (const ready of this.#ready.values()) {
-      if (ready.length > 0 && (kind === null || ready[0]!.readyAt < kind[0]!.readyAt)) kind = ready
+      if (ready.length > 0 && (longest === null || ready[0]!.readyMs < longest[0]!.readyMs)) longest = ready
     }
-    if (kind === null) return []
-    let count = 0
-    for (let bytes = 0; count < kind.length && count < MAX_BATCH_ROWS && bytes < MAX_BATCH_BYTES; count++) {
-      bytes += mutationBytes(kind[count]!.mutation)
-    }
-    return kind.splice(0, count)
+    return longest
   }
 
   async #run(batch: Pending[]): Promise<void> {
@@ -165,8 +174,10 @@ export class GroupCommit {
       if (mutation.record?.body.kind === 'blob') groups.add(mutation.record.body.blob.pgId)
       encodeMutation(encoded, ord, mutation)
     })
-    const truncate = session.stagedRows >= TRUNCATE_ROWS
-    session.stagedRows = (truncate ? 0 : session.stagedRows) + rows.length
+    const truncate = session.stagedRows >= TRUNCATE_ROWS || session.stagedBytes >= TRUNCATE_BYTES
+    if (truncate) session.stagedRows = session.stagedBytes = 0
+    session.stagedRows += rows.length
+    session.stagedBytes += encoded.length
     const text = batchText({ program, batchId, acknowledged, buckets, groups, backend: session.backend, truncate })
     session.takeUnreplicated()
     try {
@@ -185,20 +196,22 @@ export class GroupCommit {
         throw error
       }
       logger.warn({ err: error, batchId, rows: rows.length }, 'connection lost during a commit, settling its outcome')
-      return await this.#settle(batchId, session.backend)
+      return await this.#settle(rows, batchId, session.backend)
     } finally {
       pool.release(session)
     }
   }
 
   /** Asks until it is known: before that the batch could still arrive, after newer writes of its keys. */
-  async #settle(batchId: string, backend: { pid: number; startUs: number }): Promise<BatchOutcome | null> {
+  async #settle(rows: Pending[], batchId: string, backend: Backend): Promise<BatchOutcome | null> {
     for (;;) {
       try {
         const settlement = await this.#options.ledger.settle(batchId, backend)
         return settlement.committed ? settlement.outcome : null
       } catch (error) {
         if (!AnvilError.is(error, 'MetadataUnavailable')) throw error
+        // Nobody waits, and this process sends nothing any more.
+        if (this.#closed && rows.every(({ answered }) => answered)) throw error
       }
     }
   }
@@ -275,6 +288,15 @@ export class GroupCommit {
     }
     this.#enqueue(head)
   }
+}
+
+/** The first rows of a kind, as many as one batch may hold. */
+function takeBatch(kind: Pending[]): Pending[] {
+  let count = 0
+  for (let bytes = 0; count < kind.length && count < MAX_BATCH_ROWS && bytes < MAX_BATCH_BYTES; count++) {
+    bytes += mutationBytes(kind[count]!.mutation)
+  }
+  return kind.splice(0, count)
 }
 
 const numbers = (text: string | null | undefined): number[] =>

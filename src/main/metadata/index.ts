@@ -48,6 +48,9 @@ export interface MetadataOptions {
 }
 
 const BACKGROUND_TIMEOUT_MS = 60_000
+/** Completing and aborting uploads. */
+const LONG_TIMEOUT_MS = 30_000
+const LONG_CONNECTIONS = 4
 const BACKGROUND_CONNECTIONS = 2
 /** How long judging waits for transactions older than a condemnation. */
 const HORIZON_WAIT_MS = 30_000
@@ -78,7 +81,8 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     answerTimeoutMs: BACKGROUND_TIMEOUT_MS,
     statementTimeoutMs: BACKGROUND_TIMEOUT_MS * 0.9,
   })
-  const pools = [pool, readPool, writePool, background]
+  const longPool = new Pool({ ...common, size: LONG_CONNECTIONS, answerTimeoutMs: LONG_TIMEOUT_MS, statementTimeoutMs: LONG_TIMEOUT_MS * 0.9 })
+  const pools = [pool, readPool, writePool, background, longPool]
 
   const ledger = new Ledger(pool)
   const transactions = new Transactions(pool, ledger)
@@ -98,7 +102,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
   const objects = new Objects(commits)
   const copies = new Copies(transactions, objects)
   const listing = new Listing(pool)
-  const uploads = new Uploads(pool, transactions, groups)
+  const uploads = new Uploads(pool, transactions, new Transactions(longPool, ledger), groups)
   const uploadListing = new UploadListing(pool)
   const parts = new ObjectParts(readPool)
   const buckets = new Buckets(pool, transactions)

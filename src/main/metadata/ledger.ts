@@ -68,8 +68,9 @@ export class Ledger {
 
   /** Deletes rows that nobody can need: acknowledged ones, and those whose server process is gone. */
   async tidy(keepMs: number): Promise<void> {
-    const ids = this.takeAcknowledged()
-    if (ids.length > 0) await this.#pool.query('DELETE FROM commit_batches WHERE batch_id = ANY($1::uuid[])', [ids])
+    for (let ids = this.takeAcknowledged(); ids.length > 0; ids = this.takeAcknowledged()) {
+      await this.#pool.query('DELETE FROM commit_batches WHERE batch_id = ANY($1::uuid[])', [ids])
+    }
     await this.#pool.query(
       `DELETE FROM commit_batches b WHERE (NOT committed OR created_ms < floor(extract(epoch FROM now()) * 1000)::int8 - $1)
          AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = b.pid

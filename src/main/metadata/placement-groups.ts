@@ -52,24 +52,26 @@ export class PlacementGroups {
   }
 
   async openPlacementGroup(k: number, m: number, members: DriveId[]): Promise<PlacementGroup> {
-    const find = async (session: Session): Promise<PlacementGroup | null> => {
-      const [row] = await session.query<Row>(
+    const find = async (on: Pick<Session, 'query'>): Promise<PlacementGroup | null> => {
+      const [row] = await on.query<Row>(
         `SELECT ${COLUMNS} FROM placement_groups WHERE state = 0 AND k = $1 AND m = $2 AND members = $3::uuid[]`,
         [k, m, members],
       )
       return row === undefined ? null : groupOf(row)
     }
+    const open = await find(this.#pool)
+    if (open !== null) return open
     return this.#transactions.run(async (session) => {
+      await this.#skipIdsAfterFailover(session)
       for (;;) {
-        const found = await find(session)
-        if (found !== null) return found
-        await this.#skipIdsAfterFailover(session)
         // A conflict with another node's row waits for it; then it is found.
         await session.query(
           `INSERT INTO placement_groups (k, m, members, opened_ms) VALUES ($1, $2, $3::uuid[], ${NOW_MS})
            ON CONFLICT (k, m, members) WHERE state = 0 DO NOTHING`,
           [k, m, members],
         )
+        const made = await find(session)
+        if (made !== null) return made
       }
     })
   }

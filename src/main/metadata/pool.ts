@@ -82,8 +82,12 @@ export class Pool {
   }
 
   /** One statement on any connection: a read, or a write that may happen twice. Sent again after a lost connection, within the wait. */
-  async query<Row extends unknown[]>(text: string, values: unknown[] = [], name?: string): Promise<Row[]> {
-    const deadlineMs = Date.now() + this.#options.waitMs
+  async query<Row extends unknown[]>(
+    text: string,
+    values: unknown[] = [],
+    name?: string,
+    deadlineMs = Date.now() + this.#options.waitMs,
+  ): Promise<Row[]> {
     for (;;) {
       const session = await this.acquire(deadlineMs)
       try {

@@ -30,6 +30,7 @@ export const STAGE_FIELDS = 17
 
 // Rows of up to 8 KiB stay whole in the temporary table: nothing is compressed or moved out of line on the way.
 const TABLES = `
+  SET temp_buffers = '32MB'; SET work_mem = '64MB'; SET plan_cache_mode = force_generic_plan;
   CREATE TEMPORARY TABLE stage (
     ord int4, bucket_id int8, key text COLLATE "C", size int8, content_id uuid, pg_id int8, stripe_bytes int4, part_count int4,
     body int2, encrypted bool, etag text, storage_class text, checksum text, attributes text STORAGE MAIN, data bytea STORAGE MAIN,

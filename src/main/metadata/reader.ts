@@ -16,7 +16,11 @@ interface Waiting {
 }
 
 /** Keys that wait for the next query of their bucket. */
-type Batch = Map<string, Waiting[]>
+interface Batch {
+  keys: Map<string, Waiting[]>
+  /** Until when the first of them waits. */
+  deadlineMs: number
+}
 
 export class Reader {
   readonly #pool: Pool
@@ -35,9 +39,9 @@ export class Reader {
     if (!isStorable(key)) return Promise.resolve(null)
     return new Promise((resolve, reject) => {
       let batch = this.#next.get(bucketId)
-      if (batch === undefined) this.#next.set(bucketId, (batch = new Map()))
-      const waiting = batch.get(key)
-      if (waiting === undefined) batch.set(key, [{ resolve, reject }])
+      if (batch === undefined) this.#next.set(bucketId, (batch = { keys: new Map(), deadlineMs: Date.now() + this.#pool.waitMs }))
+      const waiting = batch.keys.get(key)
+      if (waiting === undefined) batch.keys.set(key, [{ resolve, reject }])
       else waiting.push({ resolve, reject })
       this.#schedule()
     })
@@ -60,24 +64,25 @@ export class Reader {
     while (this.#busy < this.#lanes) {
       const first = this.#next.entries().next()
       if (first.done === true) return
-      const [bucketId, waiting] = first.value
+      const [bucketId, batch] = first.value
       this.#next.delete(bucketId)
-      if (waiting.size > MAX_KEYS) {
-        const rest = [...waiting].slice(MAX_KEYS)
-        for (const [key] of rest) waiting.delete(key)
-        this.#next.set(bucketId, new Map(rest))
+      if (batch.keys.size > MAX_KEYS) {
+        const rest = [...batch.keys].slice(MAX_KEYS)
+        for (const [key] of rest) batch.keys.delete(key)
+        this.#next.set(bucketId, { keys: new Map(rest), deadlineMs: batch.deadlineMs })
       }
       this.#busy++
-      void this.#read(bucketId, waiting)
+      void this.#read(bucketId, batch)
     }
   }
 
-  async #read(bucketId: BucketId, batch: Batch): Promise<void> {
+  async #read(bucketId: BucketId, { keys: batch, deadlineMs }: Batch): Promise<void> {
     try {
       const rows = await this.#pool.query<ObjectRow>(
         `SELECT ${OBJECT_COLUMNS} FROM objects WHERE bucket_id = $1 AND key = ANY($2::text[])`,
         [bucketId, [...batch.keys()]],
         'get',
+        deadlineMs,
       )
       for (const row of rows) {
         const waiting = batch.get(row[0])

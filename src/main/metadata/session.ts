@@ -34,8 +34,9 @@ export class Session {
   readonly backend: Backend
   /** True once the connection cannot be used any more. */
   broken = false
-  /** Rows staged since the last TRUNCATE (group commit). */
+  /** Staged since the last TRUNCATE (group commit). */
   stagedRows = 0
+  stagedBytes = 0
   readonly #client: pg.Client
   readonly #answerTimeoutMs: number
   #unreplicated = false

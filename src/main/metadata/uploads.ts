@@ -24,11 +24,14 @@ const ANSWER_KEPT_MS = 24 * 3_600_000
 export class Uploads {
   readonly #pool: Pool
   readonly #transactions: Transactions
+  readonly #longTransactions: Transactions
   readonly #groups: PlacementGroups
 
-  constructor(pool: Pool, transactions: Transactions, groups: PlacementGroups) {
+  /** @param longTransactions for Complete and Abort: with ten thousand parts they take seconds on a busy host */
+  constructor(pool: Pool, transactions: Transactions, longTransactions: Transactions, groups: PlacementGroups) {
     this.#pool = pool
     this.#transactions = transactions
+    this.#longTransactions = longTransactions
     this.#groups = groups
   }
 
@@ -109,7 +112,7 @@ export class Uploads {
 
   async completeUpload(request: CompleteRequest): Promise<CompleteOutcome> {
     const { bucketId, uploadId, key, condition } = request
-    return this.#transactions.run(async (session) => {
+    return this.#longTransactions.run(async (session) => {
       const [row] = await session.query<UploadRow>(`SELECT ${UPLOAD_COLUMNS} FROM uploads WHERE bucket_id = $1 AND upload_id = $2 FOR UPDATE`, [bucketId, uploadId], 'lock-upload')
       if (row === undefined || row[1] !== key) throw new RolledBack(await keptAnswer(session, request))
       const upload = uploadOf(bucketId, row)
@@ -153,7 +156,7 @@ export class Uploads {
   }
 
   async abortUpload(bucketId: BucketId, key: string, uploadId: UploadId): Promise<void> {
-    await this.#transactions.run(async (session) => {
+    await this.#longTransactions.run(async (session) => {
       const [row] = await session.query<[string]>('SELECT key FROM uploads WHERE bucket_id = $1 AND upload_id = $2 FOR UPDATE', [bucketId, uploadId])
       if (row === undefined || row[0] !== key) throw noSuchUpload()
       await drop(session, bucketId, await removeUnplacedParts(session, bucketId, uploadId))
