@@ -21,6 +21,7 @@ export interface CallComponents {
   store: ObjectStore
   directory: Directory
   region: string
+  patienceMs: number
 }
 
 export interface CallInput {
@@ -46,6 +47,7 @@ export class OperationCall implements Call {
   readonly key: string
   readonly region: string
   readonly requestId: string
+  readonly patienceMs: number
   readonly store: ObjectStore
   readonly directory: Directory
   readonly #body: RequestBody
@@ -63,6 +65,7 @@ export class OperationCall implements Call {
     this.key = input.address.key
     this.region = components.region
     this.requestId = input.requestId
+    this.patienceMs = components.patienceMs
     this.store = components.store
     this.directory = components.directory
     this.#body = input.body

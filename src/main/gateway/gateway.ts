@@ -36,6 +36,8 @@ export interface GatewayOptions {
   tlsPollMs?: number
   /** Between two looks for clients that stalled. Milliseconds; must stay well below uWS's timeout of 30 s. @default 5000 */
   tickMs?: number
+  /** How long copies and CompleteMultipartUpload may take before their 200 goes out ahead of the outcome. Milliseconds. @default 10000 */
+  patienceMs?: number
 }
 
 export interface Gateway {
@@ -47,6 +49,8 @@ export interface Gateway {
 }
 
 const TICK_MS = 5_000
+/** Below the read timeouts of clients and proxies, above what nearly every operation takes. */
+const PATIENCE_MS = 10_000
 
 export function createGateway(options: GatewayOptions): Gateway {
   return new S3Gateway(options)
@@ -65,7 +69,7 @@ class S3Gateway implements Gateway {
   #draining: Promise<void> | null = null
   #idle: (() => void) | null = null
 
-  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs }: GatewayOptions) {
+  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs }: GatewayOptions) {
     this.#logger = logger
     this.#tickMs = tickMs ?? TICK_MS
     this.#now = clock ?? Date.now
@@ -75,6 +79,7 @@ class S3Gateway implements Gateway {
       region,
       s3Domain,
       hostId: this.#hostId,
+      patienceMs: patienceMs ?? PATIENCE_MS,
       now: this.#now,
       draining: () => this.#draining !== null,
       health: health ?? (() => ({ ok: true, body: { status: 'ok' } })),

@@ -36,6 +36,7 @@ export interface HandlerComponents {
   region: string
   s3Domain: string | null
   hostId: string
+  patienceMs: number
   now: () => number
   draining: () => boolean
   health: () => GatewayHealth | Promise<GatewayHealth>
@@ -63,7 +64,7 @@ export class RequestHandler {
     try {
       answer = await this.#answer(exchange, context, outcome)
     } catch (error) {
-      if (error instanceof ClientGone || exchange.aborted) return
+      if (error instanceof ClientGone) return
       outcome.error = toS3Error(error)
       this.#report(outcome.error, head, context, outcome)
       answer = errorAnswer(outcome.error, context)
@@ -73,7 +74,7 @@ export class RequestHandler {
 
   async #answer(exchange: Exchange, context: ErrorContext, outcome: Outcome): Promise<Answer> {
     const { head } = exchange
-    const { directory, keys, region, s3Domain, store, now, draining } = this.#components
+    const { directory, keys, region, s3Domain, store, patienceMs, now, draining } = this.#components
     const host = checkHead(head)
     const address = parseAddress(host, head.rawPath, s3Domain)
     if (!address.virtualHost && head.rawPath.startsWith('/-/')) return this.#probe(head, outcome)
@@ -97,7 +98,7 @@ export class RequestHandler {
       report: (error) => {
         this.#report(error, head, context, outcome)
       },
-    }, { store, directory, region })
+    }, { store, directory, region, patienceMs })
     await call.admit()
     return operation.run(call)
   }

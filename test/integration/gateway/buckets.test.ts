@@ -72,7 +72,7 @@ test('listings fold and page, V1 and V2 alike', async () => {
   let Marker: string | undefined
   do {
     const page = await s3.send(new ListObjectsCommand({ Bucket, Delimiter: '/', MaxKeys: 2, Marker, EncodingType: 'url' }))
-    v1.push(...[...(page.Contents ?? []).map((item) => item.Key!), ...(page.CommonPrefixes ?? []).map((item) => item.Prefix!)])
+    v1.push(...(page.Contents ?? []).map((item) => item.Key!), ...(page.CommonPrefixes ?? []).map((item) => item.Prefix!))
     Marker = page.NextMarker === undefined ? undefined : decodeURIComponent(page.NextMarker)
   } while (Marker !== undefined)
   assert.deepEqual(v1.map((key) => decodeURIComponent(key)), seen)

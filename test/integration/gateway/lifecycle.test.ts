@@ -1,14 +1,18 @@
 /** Drain, several threads' worth of gateways on one port, TLS with a certificate that changes. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, renameSync, rmSync } from 'node:fs'
 import https from 'node:https'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
 import tls from 'node:tls'
+import { Worker } from 'node:worker_threads'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
+import { setUwsLimits } from '../../../src/main/gateway/http/load-uws.ts'
+import { assertPortFree } from '../../../src/main/gateway/index.ts'
 import { startHarness } from './harness.ts'
 import { eventually, RawSocket } from './raw-socket.ts'
 import { signed } from './sign.ts'
@@ -56,6 +60,24 @@ test('two gateways share a port; one ends and the other goes on', async () => {
   await first.stop()
   for (let i = 0; i < 20; i++) assert.equal((await fetch(`${second.endpoint}/-/healthz`)).status, 200)
   await second.stop()
+})
+
+test('gateways in threads share a port, and end without taking the process along', async () => {
+  setUwsLimits()
+  const main = await startHarness()
+  await assert.rejects(assertPortFree({ host: '127.0.0.1', port: main.port }), { code: 'EADDRINUSE' })
+  const threads = [1, 2].map(() => new Worker(new URL('gateway-thread.ts', import.meta.url), { workerData: { port: main.port } }))
+  for (const thread of threads) assert.deepEqual(await once(thread, 'message'), [main.port])
+  const hosts = new Set<string | null>()
+  for (let i = 0; i < 200 && hosts.size < 3; i++) hosts.add((await fetch(`${main.endpoint}/-/healthz`, { headers: { connection: 'close' } })).headers.get('x-amz-id-2'))
+  assert.equal(hosts.size, 3)
+  for (const thread of threads) {
+    const ended = once(thread, 'exit')
+    thread.postMessage('drain')
+    assert.deepEqual(await ended, [0])
+  }
+  await main.stop()
+  await assertPortFree({ host: '127.0.0.1', port: main.port })
 })
 
 function makeCertificate(dir: string, name: string): { certFile: string; keyFile: string } {

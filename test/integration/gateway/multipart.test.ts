@@ -4,13 +4,14 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { after, before, test } from 'node:test'
 import {
-  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectAttributesCommand, GetObjectCommand,
+  AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CopyObjectCommand, CreateBucketCommand, CreateMultipartUploadCommand, GetObjectAttributesCommand, GetObjectCommand,
   HeadObjectCommand, ListMultipartUploadsCommand, ListPartsCommand, PutObjectCommand, type S3Client, UploadPartCommand, UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
-import { answerWhenDone } from '../../../src/main/gateway/operations/late-answer.ts'
-import type { Call } from '../../../src/main/gateway/operations/operation.ts'
+import { AnvilError } from '../../../src/shared/errors.ts'
 import { type Harness, startHarness } from './harness.ts'
+import { eventually, RawSocket } from './raw-socket.ts'
+import { signed } from './sign.ts'
 
 let harness: Harness
 let s3: S3Client
@@ -71,7 +72,7 @@ test('copies of parts, small parts, aborted uploads', async () => {
   assert.equal(whole.CopyPartResult?.ETag, `"${createHash('md5').update(part1).digest('hex')}"`)
   await assert.rejects(copy(3, 'bytes=5-'), { name: 'InvalidArgument' })
   await assert.rejects(copy(0), { name: 'InvalidArgument' })
-  const Parts = [{ PartNumber: 1, ETag: small.CopyPartResult!.ETag }, { PartNumber: 2, ETag: whole.CopyPartResult!.ETag }]
+  const Parts = [{ PartNumber: 1, ETag: small.CopyPartResult!.ETag }, { PartNumber: 2, ETag: whole.CopyPartResult.ETag }]
   await assert.rejects(s3.send(new CompleteMultipartUploadCommand({ Bucket, Key, UploadId, MultipartUpload: { Parts } })), { name: 'EntityTooSmall' })
   await s3.send(new AbortMultipartUploadCommand({ Bucket, Key, UploadId }))
   for (const id of [UploadId, 'made up']) {
@@ -95,14 +96,26 @@ test('lib-storage uploads a stream of unknown length', async () => {
   assert.ok(Body.equals(await got.Body!.transformToByteArray()))
 })
 
-test('a late answer is white space first, then the document or the error', async () => {
-  const call = { lateErrorXml: (error: unknown) => `<Error>${String(error)}</Error>` } as unknown as Call
-  const soon = await answerWhenDone(call, Promise.resolve({ document: '<a/>' }), 1)
-  assert.equal(soon.body.kind, 'text')
-  const work = Promise.withResolvers<{ document: string }>()
-  const late = await answerWhenDone(call, work.promise, 1)
-  assert.ok(late.body.kind === 'late' && late.status === 200)
-  work.reject(new Error('no'))
-  assert.equal(await late.body.rest, '<Error>Error: no</Error>')
-  await assert.rejects(answerWhenDone(call, Promise.reject(new Error('early')), 1000), /early/)
+test('an answer that is late: 200 and white space, then the document or the error', async () => {
+  const impatient = await startHarness({ patienceMs: 20 })
+  const client = impatient.client()
+  await client.send(new CreateBucketCommand({ Bucket }))
+  await client.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'late' }))
+  impatient.store.copyDelayMs = 100
+  const copied = await client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/k` }))
+  assert.match(copied.CopyObjectResult?.ETag ?? '', /^"[0-9a-f]{32}"$/)
+  impatient.store.copyError = new AnvilError('SlowDown', 'no memory')
+  await assert.rejects(client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/k` })), { name: 'SlowDown' })
+  const { head } = signed({ method: 'PUT', target: `/${Bucket}/copy`, headers: { 'content-length': '0', 'x-amz-copy-source': `${Bucket}/k` } })
+  const raw = await RawSocket.open(impatient.port)
+  const answer = await raw.send(head).answer()
+  assert.equal(answer.status, 200)
+  assert.match(answer.body, /^<\?xml version="1.0" encoding="UTF-8"\?>\s*<Error><Code>SlowDown<\/Code>/)
+  assert.equal((await raw.send(signed({ method: 'GET', target: `/${Bucket}/k` }).head).answer()).body, 'late')
+  // The client goes while the outcome is awaited.
+  raw.send(head)
+  await eventually('the copy is running', () => impatient.gateway.counters().active === 1)
+  raw.close()
+  await eventually('nothing runs', () => impatient.gateway.counters().active === 0)
+  await impatient.stop()
 })

@@ -65,7 +65,7 @@ test('every answer names its request; errors are XML with what was asked for', a
 test('a body in many small pieces, the head in pieces too', async () => {
   const raw = await open()
   const head = put('/raw/drip', { 'content-length': '10' })
-  for (const part of [head.slice(0, 20), head.slice(20, 100), head.slice(100), ...'0123456789']) {
+  for (const part of [head.slice(0, 20), head.slice(20, 100), head.slice(100), ...Array.from('0123456789')]) {
     raw.send(part)
     await pause(2)
   }

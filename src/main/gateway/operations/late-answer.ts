@@ -7,18 +7,15 @@ import { type Answer, XML_TYPE, xmlAnswer } from '../http/answer.ts'
 import { XML_DECLARATION } from '../xml/writer.ts'
 import type { Call } from './operation.ts'
 
-/** Below the read timeouts of clients and proxies, above what nearly every operation takes. */
-const PATIENCE_MS = 10_000
-
 export interface LateResult {
   /** A whole document, declaration included. */
   document: string
   headers?: [string, string][]
 }
 
-export async function answerWhenDone(call: Call, work: Promise<LateResult>, patienceMs = PATIENCE_MS): Promise<Answer> {
+export async function answerWhenDone(call: Call, work: Promise<LateResult>): Promise<Answer> {
   const { promise: late, resolve } = Promise.withResolvers<null>()
-  const timer = setTimeout(resolve, patienceMs, null)
+  const timer = setTimeout(resolve, call.patienceMs, null)
   try {
     const result = await Promise.race([work, late])
     if (result !== null) return xmlAnswer(result.document, result.headers)

@@ -47,6 +47,8 @@ export interface Call {
   bucket: Bucket
   region: string
   requestId: string
+  /** How long an answer may be awaited before its head goes out without it (late-answer.ts). */
+  patienceMs: number
   store: ObjectStore
   directory: Directory
   /** The caller. @throws S3Error AccessDenied when anonymous */
