@@ -85,15 +85,11 @@ impl Batch {
     }
 
     pub fn slices(&self) -> Vec<IoSlice<'_>> {
-        let bytes = |part| match part {
-            &Part::Copied(ref bytes) => IoSlice::new(bytes),
+        let bytes = self.parts.iter().map(|part| match part {
+            Part::Copied(bytes) => IoSlice::new(bytes),
             Part::Shared(bytes) => IoSlice::new(bytes),
-        };
-        self.parts
-            .iter()
-            .map(bytes)
-            .filter(|slice| !slice.is_empty())
-            .collect()
+        });
+        bytes.filter(|slice| !slice.is_empty()).collect()
     }
 
     fn buffer(&mut self) -> &mut Vec<u8> {

@@ -127,11 +127,9 @@ impl Core {
         let dead_percent = |epoch: u64, shared: &Shared| {
             let used = shared.used - SHARED_START;
             let kept = shared.live + shared.tombstones.needed(epoch, &existing, index.freed);
-            if used == 0 {
-                100
-            } else {
-                used.saturating_sub(kept) * 100 / used
-            }
+            (used.saturating_sub(kept) * 100)
+                .checked_div(used)
+                .unwrap_or(100)
         };
         let is_stuck = |epoch: u64, shared: &Shared| {
             progress.stuck.contains(&(epoch, shared.live)) && shared.live > 0

@@ -39,10 +39,13 @@ impl FileId {
     }
 }
 
+/// The file, and when it was last asked for.
+type Open = (Arc<dyn File>, u64);
+
 /// Open files, the least recently used closed first, and the segments that are being read.
 pub struct Files {
     disk: Arc<dyn Disk>,
-    open: Mutex<HashMap<FileId, (Arc<dyn File>, u64)>>,
+    open: Mutex<HashMap<FileId, Open>>,
     clock: AtomicU64,
     pins: Mutex<HashMap<u64, u32>>,
 }

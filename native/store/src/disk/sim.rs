@@ -16,7 +16,7 @@ const SECTOR_BYTES: usize = 512;
 pub struct Rng(pub u64);
 
 impl Rng {
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let value = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -24,7 +24,7 @@ impl Rng {
     }
 
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
+        self.word() % bound.max(1)
     }
 
     pub fn percent(&mut self, percent: u64) -> bool {
@@ -303,7 +303,7 @@ impl Disk for SimDisk {
     }
 
     fn random(&self) -> u64 {
-        self.0.lock().rng.next()
+        self.0.lock().rng.word()
     }
 
     fn name(&self) -> &'static str {

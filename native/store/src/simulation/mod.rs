@@ -124,7 +124,7 @@ impl Simulation {
             },
             1 => Op::Mark {
                 name: format!("m{}", key.pg),
-                value: format!("{:x}", self.rng.next()),
+                value: format!("{:x}", self.rng.word()),
             },
             2..=8 => {
                 let mut keys = vec![(key, generation)];
@@ -324,7 +324,7 @@ impl Simulation {
     fn flip(&mut self) {
         let key = self.key();
         // What rots in the very last batch before a crash cannot be told from a write that was torn.
-        let value = format!("{:x}", self.rng.next());
+        let value = format!("{:x}", self.rng.word());
         self.commit(vec![Op::Mark {
             name: "later".into(),
             value: value.clone(),

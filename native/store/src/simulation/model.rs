@@ -11,7 +11,7 @@ use crate::types::{Block, ShardKey};
 pub type Content = Vec<Bytes>;
 
 pub fn random_block(rng: &mut Rng, len: u64) -> Block {
-    let bytes: Vec<u8> = std::iter::repeat_with(|| rng.next().to_le_bytes())
+    let bytes: Vec<u8> = std::iter::repeat_with(|| rng.word().to_le_bytes())
         .flatten()
         .take(len as usize)
         .collect();

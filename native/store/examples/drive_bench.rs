@@ -1,0 +1,188 @@
+//! What a drive does on this machine: `cargo run --release --example drive_bench -- FOLDER [SECONDS]`. The folder must not
+//! exist; it is removed at the end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anvil_store::{Block, DriveStore, OpenOptions, ShardKey};
+use bytes::Bytes;
+
+fn key(number: u64) -> ShardKey {
+    let mut blob = [0; 16];
+    blob[..8].copy_from_slice(&number.to_be_bytes());
+    ShardKey {
+        bucket: 1,
+        blob,
+        pg: number % 64,
+        index: 0,
+    }
+}
+
+fn block(len: usize) -> Block {
+    Block::new(Bytes::from(
+        (0..len).map(|at| (at * 31 % 251) as u8).collect::<Vec<_>>(),
+    ))
+}
+
+async fn puts(
+    store: &DriveStore,
+    next: &Arc<AtomicU64>,
+    writers: usize,
+    len: usize,
+    time: Duration,
+) {
+    let (block, before, start) = (block(len), store.stats(), Instant::now());
+    let tasks: Vec<_> = (0..writers)
+        .map(|_| {
+            let (store, block, next) = (store.clone(), block.clone(), next.clone());
+            tokio::spawn(async move {
+                let mut done = 0u64;
+                while start.elapsed() < time {
+                    store
+                        .put(key(next.fetch_add(1, Relaxed)), 1, block.clone())
+                        .await
+                        .expect("written");
+                    done += 1;
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.expect("joined");
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let after = store.stats();
+    println!(
+        "put {:>4} KiB x {writers:<4} {:>8.0}/s {:>7.1} MB/s, {:.1} per fsync, fsync p50 {:.2} ms p99 {:.2} ms",
+        len / 1024,
+        done as f64 / seconds,
+        done as f64 * len as f64 / seconds / 1e6,
+        done as f64 / (after.fsyncs - before.fsyncs).max(1) as f64,
+        after.fsync_p50_ms,
+        after.fsync_p99_ms,
+    );
+}
+
+async fn streams(
+    store: &DriveStore,
+    next: &Arc<AtomicU64>,
+    writers: usize,
+    blocks: u32,
+    len: usize,
+    time: Duration,
+) {
+    let (block, start) = (block(len), Instant::now());
+    let tasks: Vec<_> = (0..writers)
+        .map(|_| {
+            let (store, block, next) = (store.clone(), block.clone(), next.clone());
+            tokio::spawn(async move {
+                let mut done = 0u64;
+                while start.elapsed() < time {
+                    let mut writer = store
+                        .begin(key(next.fetch_add(1, Relaxed)), 1, Some(blocks), len)
+                        .expect("begun");
+                    for _ in 0..blocks {
+                        writer.append(block.clone()).await.expect("written");
+                    }
+                    writer.seal().await.expect("sealed");
+                    done += u64::from(blocks);
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.expect("joined");
+    }
+    let rate = done as f64 * len as f64 / start.elapsed().as_secs_f64() / 1e6;
+    println!(
+        "stream {blocks} x {} KiB, {writers} at once: {rate:.0} MB/s",
+        len / 1024
+    );
+}
+
+async fn reads(store: &DriveStore, count: u64, readers: usize, len: u32, time: Duration) {
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..readers as u64)
+        .map(|reader| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let (mut done, mut at) = (0u64, reader * 7919);
+                while start.elapsed() < time {
+                    at = (at * 6_364_136_223 + 1_442_695) % count;
+                    store.read(&key(at), 1, 0, 0, len).await.expect("read");
+                    done += 1;
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for task in tasks {
+        done += task.await.expect("joined");
+    }
+    println!(
+        "read {} KiB x {readers} (cached): {:.0}/s",
+        len / 1024,
+        done as f64 / start.elapsed().as_secs_f64()
+    );
+}
+
+#[tokio::main]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let path = PathBuf::from(
+        arguments
+            .next()
+            .expect("usage: drive_bench FOLDER [SECONDS]"),
+    );
+    let time = Duration::from_secs(
+        arguments
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(3),
+    );
+    DriveStore::create(&path, [1; 16], [2; 16]).expect("the folder must not exist");
+    let (store, report) = DriveStore::open(OpenOptions::new(&path, [1; 16])).expect("opens");
+    println!("io: {}", report.io);
+    let next = Arc::new(AtomicU64::new(0));
+    for (writers, len) in [(1, 4096), (32, 4096), (256, 4096)] {
+        puts(&store, &next, writers, len, time).await;
+    }
+    let small = next.load(Relaxed);
+    reads(&store, small, 32, 4096, time).await;
+    for (writers, len) in [(1, 65536), (32, 65536), (32, 1 << 20)] {
+        puts(&store, &next, writers, len, time).await;
+    }
+    streams(&store, &next, 4, 32, 1 << 20, time).await;
+    let start = Instant::now();
+    store.close().await;
+    drop(store);
+    println!("close {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    let start = Instant::now();
+    let (store, report) = DriveStore::open(OpenOptions::new(&path, [1; 16])).expect("opens");
+    println!(
+        "open {:.0} ms with {} shards, {} replayed",
+        start.elapsed().as_secs_f64() * 1e3,
+        store.stats().shards,
+        report.recovered_records
+    );
+    store.close().await;
+    drop(store);
+    std::fs::remove_file(path.join("index.redb")).expect("removed");
+    let start = Instant::now();
+    let (store, report) = DriveStore::open(OpenOptions::new(&path, [1; 16])).expect("opens");
+    println!(
+        "rebuild {:.0} ms, {} records",
+        start.elapsed().as_secs_f64() * 1e3,
+        report.recovered_records
+    );
+    store.close().await;
+    drop(store);
+    std::fs::remove_dir_all(&path).expect("removed");
+}
