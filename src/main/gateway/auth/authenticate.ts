@@ -92,7 +92,7 @@ async function verify(head: AuthenticatedHead, query: Query, claim: Claim, conte
     .find((key) => signatureMatches(key, text, claim.signature))
   if (signingKey === undefined) throw signatureDoesNotMatch(claim, text, canonical)
   checkSignedHeaders(head, claim)
-  const payload = parsePayload(claim.contentSha256, headers, { signature: claim.signature, signingKey, amzDate: claim.amzDate, scope })
+  const payload = parsePayload(claim.contentSha256, headers, { signature: claim.signature, signingKey: signingKey.bytes, amzDate: claim.amzDate, scope })
   return { app, payload, presigned: claim.presigned }
 }
 

@@ -3,7 +3,7 @@
  * encoded form, header values are trimmed and folded.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { RequestHeaders } from '../http/headers.ts'
 import { decodePath, uriEncode, uriEncodePath } from '../request/percent.ts'
 import type { Query } from '../request/query.ts'
@@ -45,4 +45,4 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const foldWhiteSpace = (value: string): string => value.trim().replace(/\s+/g, ' ')
 
 export const stringToSign = (amzDate: string, scope: string, canonical: string): string =>
-  `AWS4-HMAC-SHA256\n${amzDate}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`
+  `AWS4-HMAC-SHA256\n${amzDate}\n${scope}\n${hash('sha256', canonical, 'hex')}`
