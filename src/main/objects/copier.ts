@@ -12,6 +12,7 @@ import type {
   CopyObjectRequest, CopyResult, CopySource, ObjectAttributes, RequestedEncryption, UploadPartCopyRequest, UploadPartResult,
 } from './contract.ts'
 import { newDataKey, openDataKey } from './encryption.ts'
+import { invalidRange } from './range.ts'
 import type { Keyring } from '../secrets/keyring.ts'
 import type { MultipartUploads } from './multipart.ts'
 import { liveObject, resolveObjectRange, type ObjectReader } from './reader.ts'
@@ -57,7 +58,10 @@ export class ObjectCopier {
   async uploadPartCopy(request: UploadPartCopyRequest): Promise<UploadPartResult & { modifiedMs: number }> {
     const { metadata, multipart } = this.#options
     const { record, dataKey } = await this.#source(request.source)
-    const { start, end } = await resolveObjectRange(metadata, record, request.range)
+    const { range } = request
+    const { start, end } = await resolveObjectRange(metadata, record, range)
+    // unlike a read's, a copy's range is not cut at the end of its source
+    if (range.kind === 'bytes' && range.last !== null && range.last >= record.size) throw invalidRange(`bytes=${range.first}-${range.last}`, record.size)
     if (end - start > MAX_BLOB_BYTES) {
       throw new AnvilError('EntityTooLarge', 'The copied range exceeds the maximum size of a part', { details: { max: MAX_BLOB_BYTES } })
     }

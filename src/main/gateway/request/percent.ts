@@ -1,7 +1,7 @@
 /** Percent-encoding (RFC 3986) as SigV4 and S3's keys need it: on bytes, exactly once. */
 import { S3Error } from '../errors.ts'
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * Decodes a raw path. Everything but a percent sign is taken as it is. @throws S3Error InvalidURI for a broken escape,
