@@ -23,7 +23,7 @@ let s3: S3Client
 const objects = new Map<string, { size: number; seed: number }>()
 
 before(async () => {
-  node = await NodeProcess.started({ drives: 6, env: { ANVIL_ORPHAN_AGE: '1s' } })
+  node = await NodeProcess.started({ drives: 6, env: { ANVIL_ORPHAN_AGE_SECS: '1' } })
   s3 = node.s3({ maxAttempts: 3 })
   await s3.send(new CreateBucketCommand({ Bucket: BUCKET }))
 })

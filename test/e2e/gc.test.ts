@@ -23,7 +23,7 @@ let node: NodeProcess
 let s3: S3Client
 
 before(async () => {
-  node = await NodeProcess.started({ drives: 3, env: { ANVIL_ORPHAN_AGE: '1s' } })
+  node = await NodeProcess.started({ drives: 3, env: { ANVIL_ORPHAN_AGE_SECS: '1' } })
   s3 = node.s3()
   for (const Bucket of [BUCKET, OTHER]) await s3.send(new CreateBucketCommand({ Bucket }))
 })

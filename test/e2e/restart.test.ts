@@ -55,7 +55,7 @@ describe('kill -9 under load', () => {
   let node: NodeProcess
   let journal: Journal
   before(async () => {
-    node = await NodeProcess.started({ drives: 3, env: { ANVIL_ORPHAN_AGE: '1s' } })
+    node = await NodeProcess.started({ drives: 3, env: { ANVIL_ORPHAN_AGE_SECS: '1' } })
     await node.s3().send(new CreateBucketCommand({ Bucket: BUCKET }))
     journal = new Journal(node, { bucket: BUCKET, writers: 12, keysPerWriter: 40, sizes: [100, 3000, 9000, 70_000, 150_000, 2 * MIB], deleteEvery: 11 })
   })
