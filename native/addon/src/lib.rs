@@ -4,6 +4,7 @@
     clippy::needless_pass_by_value,
     reason = "napi hands arguments over by value"
 )]
+#![cfg_attr(test, allow(dead_code, reason = "a test build exports nothing"))]
 
 mod convert;
 mod drives;

@@ -4,7 +4,7 @@ use anvil_body::{AwsChunked as Decoder, AwsChunkedOptions, ChunkSigning};
 use anvil_engine::id::decode_hex;
 use anvil_engine::{Checksum, Error, Flow, UploadOptions};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Either, Null, PromiseRaw, Uint8Array};
+use napi::bindgen_prelude::{Buffer, Either, Null, PromiseRaw, Uint8Array, Uint8ArraySlice};
 use napi_derive::napi;
 
 use crate::convert::{key, size};
@@ -69,7 +69,7 @@ pub fn open_upload(options: UploadOpen) -> napi::Result<f64> {
 
 /// Copies the chunk; it is free again when this returns. 0: go on; 1: stop until `uploadDrained` resolves.
 #[napi]
-pub fn upload_write(handle: f64, chunk: Uint8Array) -> napi::Result<u32> {
+pub fn upload_write(handle: f64, chunk: Uint8ArraySlice<'_>) -> napi::Result<u32> {
     guard::now(|| match engine()?.upload(handle as u64)?.write(&chunk)? {
         Flow::Continue => Ok(UPLOAD_CONTINUE),
         Flow::Pause => Ok(UPLOAD_PAUSE),

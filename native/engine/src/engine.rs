@@ -94,7 +94,17 @@ pub struct EngineStats {
     pub hashed_bytes: u64,
     /// Lanes filled on average.
     pub hash_lanes: f64,
+    /// Calls of the hash kernels.
+    pub hash_calls: u64,
     pub degraded_reads: u64,
+}
+
+impl EngineStats {
+    /// Lanes filled on average since `earlier`.
+    pub fn lanes_since(&self, earlier: &EngineStats) -> f64 {
+        let lanes = |stats: &EngineStats| stats.hash_lanes * stats.hash_calls as f64;
+        (lanes(self) - lanes(earlier)) / (self.hash_calls - earlier.hash_calls).max(1) as f64
+    }
 }
 
 pub struct Engine {
@@ -334,6 +344,7 @@ impl Engine {
             jobs_queued: self.jobs.stats().queued,
             jobs_run: self.counters.jobs_run.load(Relaxed),
             hashed_bytes: self.counters.hashed_bytes.load(Relaxed),
+            hash_calls: calls,
             hash_lanes: self.counters.hash_lanes.load(Relaxed) as f64 / calls.max(1) as f64,
             degraded_reads: self.counters.degraded_reads.load(Relaxed),
         }

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 
 /// Stripes that are hashed side by side at most: two sets of the widest lanes.
 pub const MAX_LANES: usize = 32;
-/// Fewer than this many stripes are not split over workers: lanes cost less than threads.
-const MIN_LANES: usize = 4;
+/// Fewer than this many stripes are not split over workers: the wide kernels cost the same for half as many lanes.
+const MIN_LANES: usize = 8;
 /// A task that was asked for this long ago and has not started is written off.
 const LOST_AFTER: Duration = Duration::from_secs(2);
 

@@ -48,9 +48,7 @@ fn below_the_quorum_nothing_stays() {
                 drive.fail(Some(error.clone()));
             }
             let refused = cluster.put(options(1), &body(size, 1), 50_000).unwrap_err();
-            if size < 65_536 {
-                assert_eq!(refused.kind, kind);
-            }
+            assert_eq!(refused.kind, kind);
             for drive in &cluster.drives {
                 drive.fail(None);
             }

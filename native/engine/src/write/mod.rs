@@ -88,8 +88,14 @@ impl BlobWriter {
 
     /// The error that a write with these members can only end with, if it is so.
     pub(crate) fn hopeless(&self, members: &[Member]) -> Option<Error> {
-        let working = members.iter().filter(|member| !member.failed()).count();
-        (working < self.pg.write_quorum()).then(|| too_few(&self.pg, working))
+        let mut so_far = Outcome::default();
+        for (index, member) in members.iter().enumerate() {
+            match member.error() {
+                None => so_far.durable.push(index),
+                Some(error) => so_far.left_out.push((index, error)),
+            }
+        }
+        so_far.error(self.pg.write_quorum())
     }
 
     /// Resolves with the indexes left out once enough members have their shard on stable storage. On an error nothing of the

@@ -51,7 +51,7 @@ impl Outcome {
         Some(Error::new(
             kind,
             format!(
-                "{} shards of at least {quorum} are durable; {}",
+                "{} shards of at least {quorum} can be durable; {}",
                 self.durable.len(),
                 reasons.join(", ")
             ),

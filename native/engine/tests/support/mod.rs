@@ -21,7 +21,7 @@ pub const GENERATION: u64 = 7;
 /// A drive in memory. Clones are the same drive.
 #[derive(Clone)]
 pub struct MemoryDrive {
-    shards: Arc<Mutex<HashMap<(u64, [u8; 16], u64, u8), Shard>>>,
+    shards: Arc<Mutex<HashMap<Name, Shard>>>,
     fault: Arc<Mutex<Option<ShardError>>>,
     stalled: Arc<watch::Sender<bool>>,
     pub reads: Arc<Mutex<u64>>,
@@ -44,7 +44,10 @@ impl Default for MemoryDrive {
     }
 }
 
-fn name(key: &ShardKey) -> (u64, [u8; 16], u64, u8) {
+/// Bucket, blob, placement group, index.
+type Name = (u64, [u8; 16], u64, u8);
+
+fn name(key: &ShardKey) -> Name {
     (key.bucket, key.blob, key.pg, key.index)
 }
 
@@ -290,7 +293,7 @@ impl Cluster {
     pub fn with(k: usize, m: usize, memory_limit_bytes: u64, limits: Limits) -> Cluster {
         let cluster = Cluster {
             engine: engine(memory_limit_bytes, limits),
-            drives: vec![MemoryDrive::default(); 0],
+            drives: Vec::new(),
             k,
             m,
         };
