@@ -6,7 +6,13 @@
 const SHT_GNU_VERNEED = 0x6ffffffe
 const VER_FLG_WEAK = 0x2
 
-/** Changes `elf` in place; returns the names of the versions that it marked. */
+/**
+ * Changes `elf` in place.
+ *
+ * @param {Buffer} elf
+ * @param {number[]} glibc `[major, minor]` of the host
+ * @returns {string[]} the names of the versions that it marked
+ */
 export function weakenNewerGlibc(elf, [major, minor]) {
   if (elf.toString('latin1', 0, 4) !== '\x7fELF' || elf[4] !== 2 || elf[5] !== 1) throw new Error('not a 64-bit little-endian ELF file')
   const weakened = []

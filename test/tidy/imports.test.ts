@@ -68,7 +68,8 @@ test('rooms import only what the table allows', () => {
 test('nothing in src imports tests, benches or scripts, and only tests import tests', () => {
   const wrong = production.flatMap((source) =>
     localImports(source)
-      .filter((target) => !target.startsWith('src/') || target.endsWith('.test.ts'))
+      // The addon's generated types are for the compiler alone: they check the contract by hand against the real thing.
+      .filter((target) => target !== 'native/addon/index.d.ts' && (!target.startsWith('src/') || target.endsWith('.test.ts')))
       .map((target) => `${source.file} imports ${target}`),
   )
   assert.deepEqual(wrong, [])

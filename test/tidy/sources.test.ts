@@ -1,9 +1,10 @@
 /** The style that a machine can check. */
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import path from 'node:path'
 import { test } from 'node:test'
 import { testPatterns } from '../support/runner/stages.ts'
-import { files, handWritten } from './sources.ts'
+import { files, handWritten, root } from './sources.ts'
 
 const MAX_LINES = 500
 const code = handWritten(['src', 'scripts', 'test', 'bench', 'bin', 'native', 'migrations', 'proto', 'docker', '.ci'], ['.ts', '.mjs', '.cjs', '.rs', '.sql', '.proto', '.c', '.py', '.sh', ''])
@@ -40,6 +41,13 @@ test('every test file belongs to a stage of npm test', () => {
 
 test('nothing names a folder of one machine', () => {
   assert.deepEqual(places(/(['"`(\s=])\/(home|root|Users|work)\/\w/), [])
+})
+
+test('generated files are as their generator makes them', { skip: process.env['CI'] !== 'true' && 'only where nothing is being edited (CI=true)' }, () => {
+  // The setup has just built the addon, which writes its types.
+  const generated = ['native/addon/index.d.ts']
+  const changed = execFileSync('git', ['-c', 'safe.directory=*', 'diff', '--name-only', '--', ...generated], { cwd: root, encoding: 'utf8' })
+  assert.equal(changed, '')
 })
 
 function places(pattern: RegExp, extensions?: string[]): string[] {
