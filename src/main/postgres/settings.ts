@@ -1,4 +1,5 @@
 /** postgresql.conf, pg_hba.conf and pg_ident.conf of the embedded Postgres. Written at each start; an operator's own settings go by ALTER SYSTEM. */
+import { release } from 'node:os'
 import { GIB, MIB } from '../../shared/limits.ts'
 
 export const DATABASE_USER = 'anvil'
@@ -45,9 +46,17 @@ export function postgresqlConf(memoryBytes: number): string {
     lc_messages: "'C'",
     datestyle: "'iso, ymd'",
     restart_after_crash: 'on',
+    // After a crash all files are synced first: one call instead of one for each of a thousand files.
+    recovery_init_sync_method: reportsSyncErrors(release()) ? 'syncfs' : 'fsync',
   }
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}`)
   return ['# Written by anvil at each start.', ...lines, ''].join('\n')
+}
+
+/** Since Linux 5.8 syncfs(2) reports the errors of the files that it writes. */
+function reportsSyncErrors(kernel: string): boolean {
+  const [major = 0, minor = 0] = kernel.split('.').map((part) => Number.parseInt(part, 10))
+  return major > 5 || (major === 5 && minor >= 8)
 }
 
 /** Unix socket only, and only accounts of the map: no password that could leak. */

@@ -36,8 +36,6 @@ const POLL_MOST_MS = 250
 const FIRST_START_MS = 30_000
 const BACK_OFF_FIRST_MS = 100
 const BACK_OFF_MOST_MS = 5000
-/** Children of a killed postmaster end by themselves; those that have not by now are told to. */
-const ORPHANS_MS = 2000
 /** A fast shutdown writes a checkpoint. One that takes this long is cut short, which the next start recovers from. */
 const STOP_MS = 60_000
 
@@ -154,7 +152,6 @@ class Supervisor {
       if (Date.now() - began > forMs) throw new Error(`the embedded Postgres does not start: ${failure}\n${logTail(this.#layout.log)}\n(log: ${this.#layout.log})`)
       this.#logger.warn({ failure, retryMs: backOffMs, log: this.#layout.log }, 'the embedded Postgres did not start')
       await sleep(backOffMs, undefined, { signal })
-      if (Date.now() - began > ORPHANS_MS) this.#endOrphans()
       backOffMs = Math.min(backOffMs * 2, BACK_OFF_MOST_MS)
     }
   }
@@ -162,6 +159,7 @@ class Supervisor {
   #attachOrStart(): Postmaster {
     const running = findPostmaster(this.#layout)
     if (running) return running
+    this.#endOrphans()
     writeConfiguration(this.#layout.data, this.#account)
     return startPostmaster(this.#layout, this.#account, this.#install)
   }
@@ -186,10 +184,10 @@ class Supervisor {
     }
   }
 
+  /** Children of a killed postmaster would end by themselves, sooner or later; until then no other can start. */
   #endOrphans(): void {
-    if (findPostmaster(this.#layout)) return
     for (const pid of processesIn(this.#layout.data)) {
-      this.#logger.warn({ pid }, 'ending a process that a killed postmaster left behind')
+      this.#logger.debug({ pid }, 'ending a process that a killed postmaster left behind')
       try {
         process.kill(pid, 'SIGQUIT')
       } catch (error) {

@@ -12,7 +12,7 @@ import type { Logger } from '../../../src/main/postgres/logger.ts'
 import { processesIn } from '../../../src/main/postgres/postmaster.ts'
 import { embeddedClientConfig, startEmbeddedPostgres, type EmbeddedPostgres } from '../../../src/main/postgres/supervisor.ts'
 
-/** Whatever is given to `after` runs at the end, last first, also where the test fails. */
+/** Whatever is given to `after` runs at the end, also where the test fails. */
 export interface Cleanup {
   after(work: () => unknown): void
 }
@@ -31,9 +31,14 @@ export function stateFolder(t: Cleanup, { mode = 0o700, long = '' }: { mode?: nu
   const path = mkdtempSync(join(tmpdir(), `anvil-state-${long}`))
   chmodSync(path, mode)
   const data = (): string => postgresLayout(path).data
+  // Supervisors first, or they would start again what is killed.
+  const supervisors: (() => unknown)[] = []
   t.after(async () => {
-    for (const pid of processesIn(data())) kill(pid, 'SIGKILL')
-    while (processesIn(data()).length > 0) await sleep(10)
+    for (const stop of supervisors) await stop()
+    for (let left = processesIn(data()); left.length > 0; left = processesIn(data())) {
+      for (const pid of left) kill(pid, 'SIGKILL')
+      await sleep(10)
+    }
     rmSync(path, { recursive: true, force: true, maxRetries: 5 })
   })
   return {
@@ -41,12 +46,12 @@ export function stateFolder(t: Cleanup, { mode = 0o700, long = '' }: { mode?: nu
     data,
     async start() {
       const postgres = await startEmbeddedPostgres({ stateDir: path, logger: quiet })
-      t.after(() => postgres.stop())
+      supervisors.push(() => postgres.stop())
       return postgres
     },
     async startElsewhere(options = {}) {
       const child = spawn(process.execPath, [join(import.meta.dirname, 'supervise.ts'), path], { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/', ...options })
-      t.after(() => child.kill('SIGKILL'))
+      supervisors.push(() => child.kill('SIGKILL'))
       const errors = text(child.stderr)
       const line = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
       const pid = Number(String(line[0]))
