@@ -112,6 +112,7 @@ test('conditions of reads and writes', async () => {
   await put({ IfMatch: ETag })
   await put({ IfNoneMatch: '*' }, 'new')
   await assert.rejects(s3.send(new DeleteObjectCommand({ Bucket, Key: 'new', IfMatch: '"other"' })), { name: 'PreconditionFailed' })
+  await assert.rejects(s3.send(new DeleteObjectCommand({ Bucket, Key: 'new', IfMatchSize: 99 })), { name: 'NotImplemented' })
 })
 
 test('copies', async () => {

@@ -20,6 +20,15 @@ before(async () => {
 })
 after(() => harness.stop())
 
+/** Numbers below n, the same for the same seed (a linear congruential generator). */
+function randomFrom(seed: number): (n: number) => number {
+  let state = seed
+  return (n) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return Math.floor((state / 2 ** 32) * n)
+  }
+}
+
 const open = (): Promise<RawSocket> => RawSocket.open(harness.port)
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
 const codeOf = (answer: RawAnswer): string => /<Code>(\w+)<\/Code>/.exec(answer.body)?.[1] ?? ''
@@ -268,6 +277,29 @@ test('documents: too large, malformed, unsigned, not the one that was announced'
   assert.equal(codeOf(await once(...post(bomb, md5(bomb)))), 'MalformedXML')
   const large = `<Delete>${' '.repeat(3 * MIB)}</Delete>`
   assert.equal(codeOf(await once(...post(large, md5(large)))), 'MalformedXML')
+})
+
+test('whatever is sent, the gateway goes on', async () => {
+  const seed = Date.now() & 0xffffff
+  const random = randomFrom(seed)
+  const logged = harness.lines.length
+  const requests = [
+    put('/raw/fuzz', { 'content-length': '5', 'x-amz-meta-a': 'b' }) + 'hello', get('/raw/keep'), get('/raw?list-type=2&prefix=a'),
+    signed({ method: 'POST', target: '/raw?delete', headers: { 'content-length': '20', 'content-md5': 'x' } }).head + '<Delete><Object>aaaaa',
+    'GET /raw/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=a%2Fb%2Fc%2Fd%2Fe&X-Amz-Date=20260101T000000Z&X-Amz-Expires=1&X-Amz-SignedHeaders=host&X-Amz-Signature=0 HTTP/1.1\r\nHost: b.s3.test\r\n\r\n',
+  ].map((text) => Buffer.from(text))
+  for (let round = 0; round < 300; round++) {
+    const bytes = Buffer.from(requests[random(requests.length)]!)
+    for (let change = random(4); change >= 0; change--) bytes[random(bytes.length)] = random(3) === 0 ? '%/?&=: \r\n,;'.charCodeAt(random(11)) : random(256)
+    const raw = await open()
+    raw.send(bytes)
+    await pause(random(3))
+    raw.close()
+  }
+  assert.equal((await once(get('/raw/keep'))).status, 200, `seed ${seed}`)
+  await eventually(`nothing runs any more (seed ${seed})`, () => harness.gateway.counters().active === 0)
+  assert.equal(harness.store.openSinks, 0, `seed ${seed}`)
+  assert.deepEqual(harness.lines.slice(logged).filter(({ level }) => level === 'error'), [], `seed ${seed}`)
 })
 
 test('probes, preflights, form uploads', async () => {
