@@ -11,7 +11,7 @@ const MAX_SAFE_INTEGER: f64 = 9_007_199_254_740_991.0;
 
 /// A number that counts something.
 pub(crate) fn size(what: &str, value: f64) -> Fallible<u64> {
-    if value >= 0.0 && value <= MAX_SAFE_INTEGER && value.fract() == 0.0 {
+    if (0.0..=MAX_SAFE_INTEGER).contains(&value) && value.fract() == 0.0 {
         Ok(value as u64)
     } else {
         Err(Error::internal(format!("{what} is no size: {value}")))
