@@ -16,7 +16,7 @@ import { Session } from '../../../src/main/metadata/session.ts'
 import { AnvilError } from '../../../src/shared/errors.ts'
 import type { BucketId, PgId } from '../../../src/shared/ids.ts'
 import { BATCH_MARK, startFaultProxy, type FaultProxy, type Passing, type Verdict } from '../../support/fault-proxy.ts'
-import { blobRecord, contentOf, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { blobRecord, contentOf, inlineRecord, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
 
 let t: TestMetadata
 let proxy: FaultProxy
@@ -205,8 +205,25 @@ test('a commit that did not reach its synchronous standby is not acknowledged', 
   }
   await impatient.put(blobRecord(bucket, 'before', pg.id), {}, [])
   await reload('ghost')
+  const errors: unknown[] = []
+  // No standby answers at all.
   await assert.rejects(impatient.put(blobRecord(bucket, 'k', pg.id), {}, []), { kind: 'MetadataUnavailable' })
+  // Somebody cancels the wait: the commit stands here, and Postgres only warns.
+  for (const write of [
+    () => t.metadata.put(blobRecord(bucket, 'cancelled', pg.id), {}, []),
+    () => t.metadata.putReference(inlineRecord(bucket, 'cancelled too'), {}),
+    () => t.metadata.createBucketState(12_345 as BucketId),
+  ]) {
+    let answered = false
+    const outcome = write().then(() => 'acknowledged', (error: unknown) => error).finally(() => (answered = true))
+    while (!answered) {
+      await t.sql(`SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`)
+      await sleep(20)
+    }
+    errors.push(await outcome)
+  }
   await reload('')
+  for (const error of errors) assert.ok(AnvilError.is(error, 'MetadataUnavailable') && error.message.includes('standby'), String(error))
   await impatient.put(blobRecord(bucket, 'after', pg.id), {}, [])
   await impatient.close()
 })

@@ -153,6 +153,43 @@ test('rule 9: parts, completes and aborts of one upload at the same time', async
   }
 })
 
+test('rule 9: the locks of the upload row', async () => {
+  const bucket = await t.bucket()
+  const pg = await t.group()
+  const upload = uploadRecord(bucket, 'k')
+  await t.metadata.createUpload(upload)
+  const first = partRecord(1, pg.id)
+  await t.metadata.putPart(bucket, upload.uploadId, first, [])
+  const { default: postgres } = await import('pg')
+  const client = new postgres.Client(t.postgres.config)
+  await client.connect()
+  const waits = async (work: Promise<unknown>): Promise<boolean> => {
+    let done = false
+    void work.then(() => (done = true), () => (done = true))
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    return !done
+  }
+  const row = `FROM uploads WHERE bucket_id = ${bucket} AND upload_id = '${upload.uploadId}'`
+  // A part under way: others go on, a Complete waits.
+  await client.query(`BEGIN; SELECT 1 ${row} FOR KEY SHARE`)
+  await t.metadata.putPart(bucket, upload.uploadId, partRecord(2, pg.id), [])
+  const complete = t.metadata.completeUpload(completion(upload, [first]))
+  assert.ok(await waits(complete))
+  await client.query('ROLLBACK')
+  assert.equal((await complete).repeated, false)
+  // A Complete under way: a part waits, and then finds no upload.
+  const other = uploadRecord(bucket, 'k2')
+  await t.metadata.createUpload(other)
+  await client.query(`BEGIN; SELECT 1 FROM uploads WHERE upload_id = '${other.uploadId}' FOR UPDATE`)
+  const late = partRecord(1, pg.id)
+  const part = t.metadata.putPart(bucket, other.uploadId, late, [])
+  assert.ok(await waits(part))
+  await client.query(`DELETE FROM uploads WHERE upload_id = '${other.uploadId}'; COMMIT`)
+  await assert.rejects(part, kind('NoSuchUpload'))
+  assert.equal(await t.metadata.blob(bucket, blobOf(late)), null)
+  await client.end()
+})
+
 test('an object of 10,000 parts: completed, read by range, copied and overwritten', async () => {
   const bucket = await t.bucket()
   const pg = await t.group()

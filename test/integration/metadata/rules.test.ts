@@ -109,19 +109,24 @@ test('rule 4: commits name open or sealed groups; closing waits for those under 
   await t.metadata.sealPlacementGroup(pg.id)
   assert.equal((await t.metadata.placementGroup(pg.id))?.state, 'sealed')
   await t.metadata.put(sealed, {}, [])
-  const commit = await openTransaction(`SELECT 1 FROM placement_groups WHERE id = ${pg.id} FOR SHARE`)
+  // A batch that has locked the group and waits for its key.
+  await t.metadata.put(inlineRecord(bucket, 'busy'), {}, [])
+  const key = await openTransaction(`SELECT 1 FROM objects WHERE bucket_id = ${bucket} AND key = 'busy' FOR UPDATE`)
+  const busy = t.metadata.put(blobRecord(bucket, 'busy', pg.id), {}, [])
+  await sleep(100)
   let closed = false
   const closing = t.metadata.closePlacementGroup(pg.id).then(() => (closed = true))
-  await sleep(100)
+  await sleep(150)
   assert.equal(closed, false)
-  // This one waits behind the close, and judges the row as it is then.
-  const late = t.metadata.put(blobRecord(bucket, 'late', pg.id), {}, []).then(() => null, (error: unknown) => error)
-  await sleep(50)
-  await commit.end('COMMIT')
-  await closing
-  const outcome = await late
-  assert.ok(outcome === null || refusedFor('placement-group-closed')(outcome))
-  assert.equal(outcome === null, (await t.metadata.get(bucket, 'late')) !== null)
+  await key.end('COMMIT')
+  await Promise.all([busy, closing])
+  // A batch that waits for a close under way judges the row as it is then, not as its snapshot has it.
+  const third = await t.group()
+  const close = await openTransaction(`UPDATE placement_groups SET state = 2 WHERE id = ${third.id}`)
+  const late = t.metadata.put(blobRecord(bucket, 'late', third.id), {}, []).then(() => null, (error: unknown) => error)
+  await sleep(100)
+  await close.end('COMMIT')
+  assert.ok(refusedFor('placement-group-closed')(await late))
   await assert.rejects(t.metadata.put(blobRecord(bucket, 'later', pg.id), {}, []), refusedFor('placement-group-closed'))
   await assert.rejects(t.metadata.put(blobRecord(bucket, 'later', 987_654 as never), {}, []), refusedFor('placement-group-closed'))
   assert.equal(await t.metadata.moveBlob(bucket, blobId(sealed), pg.id, pg.id, []), false)
