@@ -15,7 +15,7 @@ import { withClient } from '../../../src/main/postgres/connection.ts'
 import { lockState, StateInUseError } from '../../../src/main/postgres/state-lock.ts'
 import { createKeyring, keyId } from '../../../src/main/secrets/keyring.ts'
 import { generateSecrets } from '../../../src/main/secrets/generated.ts'
-import { initializedFolder, quiet, stateFolder, until, type StateFolder } from '../postgres/rig.ts'
+import { atEnd, initializedFolder, quiet, stateFolder, until, type StateFolder } from '../postgres/rig.ts'
 
 const secrets = generateSecrets()
 
@@ -27,7 +27,7 @@ function configOf(env: Record<string, string>): Config {
 
 async function prepare(t: TestContext, config: Config, options: Partial<PrepareOptions> = {}): Promise<PreparedDatabases> {
   const prepared = await prepareDatabases(config, { initCluster: false, logger: quiet, ...options })
-  t.after(() => prepared.stop())
+  atEnd(t, () => prepared.stop())
   return prepared
 }
 
@@ -64,7 +64,7 @@ describe('preparing databases', { concurrency: 3 }, () => {
     const joined = await prepare(t, config)
     assert.equal(joined.deploymentId, first.deploymentId)
     const directory = await openDirectory({ database: joined.global, keyring: createKeyring(config.encryptionKeys), cacheTtlMs: 1000, logger: quiet })
-    t.after(() => directory.close())
+    atEnd(t, () => directory.close())
     assert.deepEqual((await directory.app(first.firstApp.accessKey))?.secrets, [first.firstApp.secretKey])
   })
 

@@ -14,7 +14,7 @@ import { withClient } from '../../../src/main/postgres/connection.ts'
 import { SOCKET_PORT, socketPath } from '../../../src/main/postgres/layout.ts'
 import { migrate, MIGRATIONS } from '../../../src/main/postgres/migrate.ts'
 import { createKeyring, keyId } from '../../../src/main/secrets/keyring.ts'
-import { initializedFolder, quiet, type Cleanup, type StateFolder } from '../postgres/rig.ts'
+import { atEnd, initializedFolder, quiet, type Cleanup, type StateFolder } from '../postgres/rig.ts'
 
 export const KEY = Buffer.alloc(32, 7)
 export const keys = [{ id: keyId(KEY), key: KEY }]
@@ -43,7 +43,7 @@ export async function directoryRig(t: Cleanup): Promise<DirectoryRig> {
     state, database, tenant, first, admin,
     async open(options = {}) {
       const directory = await openDirectory({ database, keyring, cacheTtlMs: 300_000, logger: quiet, waitMs: 1500, pollEveryMs: 50, ...options })
-      t.after(() => directory.close())
+      atEnd(t, () => directory.close())
       return directory
     },
     newApp: (name) => admin((client) => createApp(client, keyring, { tenantId: tenant, name })),
@@ -79,7 +79,7 @@ export async function proxyTo(t: Cleanup, database: ClientConfig): Promise<Proxy
   })
   server.listen(join(folder, `.s.PGSQL.${SOCKET_PORT}`))
   await once(server, 'listening')
-  t.after(() => {
+  atEnd(t, () => {
     server.close()
     for (const socket of sockets) socket.destroy()
     rmSync(folder, { recursive: true })

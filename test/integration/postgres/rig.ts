@@ -17,6 +17,19 @@ export interface Cleanup {
   after(work: () => unknown): void
 }
 
+const lists = new WeakMap<Cleanup, (() => unknown)[]>()
+
+/** Cleans up last first, as what was made later may rest on what was made before: a supervisor on its folder. */
+export function atEnd(t: Cleanup, work: () => unknown): void {
+  const list = lists.get(t)
+  if (list) return void list.push(work)
+  const made = [work]
+  lists.set(t, made)
+  t.after(async () => {
+    for (let next = made.pop(); next; next = made.pop()) await next()
+  })
+}
+
 export interface StateFolder {
   path: string
   start(): Promise<EmbeddedPostgres>
@@ -31,10 +44,7 @@ export function stateFolder(t: Cleanup, { mode = 0o700, long = '' }: { mode?: nu
   const path = mkdtempSync(join(tmpdir(), `anvil-state-${long}`))
   chmodSync(path, mode)
   const data = (): string => postgresLayout(path).data
-  // Supervisors first, or they would start again what is killed.
-  const supervisors: (() => unknown)[] = []
-  t.after(async () => {
-    for (const stop of supervisors) await stop()
+  atEnd(t, async () => {
     for (let left = processesIn(data()); left.length > 0; left = processesIn(data())) {
       for (const pid of left) kill(pid, 'SIGKILL')
       await sleep(10)
@@ -46,12 +56,12 @@ export function stateFolder(t: Cleanup, { mode = 0o700, long = '' }: { mode?: nu
     data,
     async start() {
       const postgres = await startEmbeddedPostgres({ stateDir: path, logger: quiet })
-      supervisors.push(() => postgres.stop())
+      atEnd(t, () => postgres.stop())
       return postgres
     },
     async startElsewhere(options = {}) {
       const child = spawn(process.execPath, [join(import.meta.dirname, 'supervise.ts'), path], { stdio: ['ignore', 'pipe', 'pipe'], cwd: '/', ...options })
-      supervisors.push(() => child.kill('SIGKILL'))
+      atEnd(t, () => child.kill('SIGKILL'))
       const errors = text(child.stderr)
       const line = await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
       const pid = Number(String(line[0]))
