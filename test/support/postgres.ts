@@ -96,6 +96,7 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
   /** A test process that ends early leaves no server behind. */
   const killAtExit = (): void => void postmaster?.kill('SIGQUIT')
   process.once('exit', killAtExit)
+  exitOnSignals()
 
   async function end(signal: 'SIGINT' | 'SIGKILL'): Promise<void> {
     const child = postmaster
@@ -168,6 +169,15 @@ export async function migrate(config: pg.ClientConfig, folder: 'regional' | 'glo
   } finally {
     await client.end()
   }
+}
+
+let exitsOnSignals = false
+/** A signal alone would end this process without its exit handlers. */
+function exitOnSignals(): void {
+  if (exitsOnSignals) return
+  exitsOnSignals = true
+  process.once('SIGTERM', () => process.exit(143))
+  process.once('SIGINT', () => process.exit(130))
 }
 
 function environment(): NodeJS.ProcessEnv {
