@@ -52,7 +52,7 @@ async function measure(name: string, n: number, concurrency: number, work: (i: n
   )
 }
 
-for (const writers of [2]) {
+for (const writers of [1, 2]) {
   const metadata = await openObjectMetadata({ connection: postgres.config, logger: silent, writers, waitMs: 60_000, answerTimeoutMs: 30_000 })
   await metadata.createBucketState(bucket)
   const groups = await Promise.all(Array.from({ length: 256 }, () => metadata.openPlacementGroup(4, 2, drives(6))))
