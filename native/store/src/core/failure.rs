@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice};
 
 use super::Core;
-use crate::disk::{Disk, is_no_space};
+use crate::disk::{Disk, File, is_gone, is_no_space};
 use crate::stats::add;
 use crate::types::{Result, StoreError};
 
@@ -22,11 +22,43 @@ impl Core {
     /// Takes the drive out for good.
     pub(super) fn fail(&self, what: &str, error: &io::Error) -> StoreError {
         add(&self.stats.io_errors, 1);
+        if self.disk.check_there().is_err_and(|error| is_gone(&error)) {
+            return self.gone(&format!("{what}: {error}"));
+        }
         let mut failure = self.failure.lock();
         if failure.is_none() {
             let reason = format!("{what}: {error}");
             tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
             leave_word(self.disk.as_ref(), &reason);
+            *failure = Some(reason);
+        }
+        StoreError::Failed(failure.clone().unwrap_or_default())
+    }
+
+    /// Refuses to go on when the drive's folder is not there any more. No word of it is left on the drive, which can be
+    /// opened again once the folder is back: nothing that it holds is in doubt.
+    pub(super) fn check_there(&self) -> Result<()> {
+        match self.disk.check_there() {
+            Err(error) if is_gone(&error) => Err(self.gone(&error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// To be asked when a write is durable and before it is acknowledged: whether it went to a file of the drive's folder.
+    pub(super) fn check_in_place(&self, file: &dyn File) -> Result<()> {
+        self.check_there()?;
+        match file.is_linked() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.gone("a segment that is being written has been removed")),
+            Err(error) => Err(self.fail("looking at a segment", &error)),
+        }
+    }
+
+    pub(super) fn gone(&self, how: &str) -> StoreError {
+        let mut failure = self.failure.lock();
+        if failure.is_none() {
+            let reason = format!("the drive's folder is gone: {how}");
+            tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
             *failure = Some(reason);
         }
         StoreError::Failed(failure.clone().unwrap_or_default())

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Core;
-use crate::disk::Space;
+use crate::disk::{Space, is_gone};
 use crate::limits::SPACE_CACHE_MS;
 use crate::types::{Result, StoreError};
 
@@ -11,6 +11,8 @@ use crate::types::{Result, StoreError};
 pub struct SpaceSeen {
     at_ms: u64,
     seen: Space,
+    /// The last look failed; said once.
+    failing: bool,
 }
 
 impl Default for SpaceSeen {
@@ -18,6 +20,7 @@ impl Default for SpaceSeen {
         Self {
             at_ms: 0,
             seen: Space { total: 0, free: 0 },
+            failing: false,
         }
     }
 }
@@ -26,11 +29,27 @@ impl Core {
     pub(super) fn space_seen(&self) -> Space {
         let now = self.disk.now_ms();
         let mut space = self.space.lock();
-        if now.abs_diff(space.at_ms) >= SPACE_CACHE_MS || space.seen.total == 0 {
-            match self.disk.space() {
-                Ok(seen) => *space = SpaceSeen { at_ms: now, seen },
-                Err(error) => tracing::warn!(%error, "cannot ask for free space"),
+        if now.abs_diff(space.at_ms) >= SPACE_CACHE_MS || (space.seen.total == 0 && !space.failing)
+        {
+            let looked = self.disk.space().and_then(|seen| {
+                self.disk.check_there()?;
+                Ok(seen)
+            });
+            // After a failed look too: the next one comes when it would have come.
+            space.at_ms = now;
+            let failing = looked.is_err();
+            match looked {
+                Ok(seen) => space.seen = seen,
+                Err(error) if is_gone(&error) => drop(self.gone(&error.to_string())),
+                Err(error) if !space.failing => {
+                    tracing::warn!(%error, "cannot ask for free space; the last answer counts until it can")
+                }
+                Err(_) => {}
             }
+            if space.failing && !failing {
+                tracing::info!("free space is known again");
+            }
+            space.failing = failing;
         }
         space.seen
     }

@@ -117,9 +117,11 @@ impl Core {
         let synced = self.stream_file(stream).and_then(|file| {
             self.timed_sync(file.as_ref())?;
             let number = stream.file.lock().as_ref().map_or(0, |(_, number)| *number);
-            self.dir.sync(self.disk.as_ref(), number)
+            self.dir.sync(self.disk.as_ref(), number)?;
+            Ok(file)
         });
-        synced.map_err(|error| self.fail("fsync of a shard", &error))?;
+        let file = synced.map_err(|error| self.fail("fsync of a shard", &error))?;
+        self.check_in_place(file.as_ref())?;
         Ok(SealedStream {
             key: stream.key,
             id: stream.id,

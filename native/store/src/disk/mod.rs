@@ -22,6 +22,8 @@ pub trait Disk: Send + Sync + 'static {
     /// Makes creations and removals in a folder durable. `""` is the drive's folder itself.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     fn space(&self) -> io::Result<Space>;
+    /// Whether the folder is still there and still a drive's; an error of which [`is_gone`] holds if it is not.
+    fn check_there(&self) -> io::Result<()>;
     /// Milliseconds since the epoch.
     fn now_ms(&self) -> u64;
     fn random(&self) -> u64;
@@ -48,6 +50,8 @@ pub trait File: Send + Sync + 'static {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+    /// Whether the file still has a name: what goes to one without is lost when the last handle is closed.
+    fn is_linked(&self) -> io::Result<bool>;
     /// Reserves room for `len` bytes without changing the length. A hint: an error other than ENOSPC may be ignored.
     fn reserve(&self, len: u64) -> io::Result<()>;
 }
@@ -63,4 +67,19 @@ pub fn read_exact_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Res
 /// Whether the file system said that it has no room (or the user no quota) left.
 pub fn is_no_space(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
+/// Whether the file system said that what the path named is not there any more: removed, renamed, unmounted, unplugged.
+pub fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENOENT
+                | libc::ENOTDIR
+                | libc::ESTALE
+                | libc::ENODEV
+                | libc::ENXIO
+                | libc::ENOTCONN
+        )
+    )
 }

@@ -3,12 +3,13 @@
 use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Disk, File, Space};
+use crate::format::identity::IDENTITY_FILE;
 
 pub struct RealDisk {
     root: PathBuf,
@@ -64,6 +65,10 @@ impl Disk for RealDisk {
 
     fn space(&self) -> io::Result<Space> {
         space(&self.root)
+    }
+
+    fn check_there(&self) -> io::Result<()> {
+        fs::metadata(self.at(IDENTITY_FILE)).map(|_| ())
     }
 
     fn now_ms(&self) -> u64 {
@@ -161,6 +166,10 @@ impl File for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        Ok(self.0.metadata()?.nlink() > 0)
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {

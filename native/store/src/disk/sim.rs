@@ -49,6 +49,8 @@ struct World {
     /// Syncs until one fails.
     failing_sync: Option<u64>,
     full: bool,
+    /// The folder has been taken away; files that are open can still be written.
+    gone: bool,
     /// Even a write over existing bytes needs room (as on a copy-on-write file system).
     full_for_overwrites: bool,
 }
@@ -103,6 +105,13 @@ impl Change {
 }
 
 impl World {
+    fn path_step(&mut self) -> io::Result<()> {
+        if self.gone {
+            return Err(io::Error::from_raw_os_error(libc::ENOENT));
+        }
+        self.step()
+    }
+
     fn step(&mut self) -> io::Result<()> {
         match &mut self.countdown {
             Some(0) => Err(io::Error::other("the power is gone")),
@@ -128,6 +137,7 @@ impl SimDisk {
             countdown: None,
             failing_sync: None,
             full: false,
+            gone: false,
             full_for_overwrites: false,
         })))
     }
@@ -148,6 +158,11 @@ impl SimDisk {
     pub fn set_full(&self, full: bool, for_overwrites: bool) {
         let mut world = self.0.lock();
         (world.full, world.full_for_overwrites) = (full, full && for_overwrites);
+    }
+
+    /// The folder is taken away or comes back, as it is with a file system that is unmounted lazily.
+    pub fn set_gone(&self, gone: bool) {
+        self.0.lock().gone = gone;
     }
 
     pub fn pass_time(&self, ms: u64) {
@@ -231,14 +246,14 @@ impl SimDisk {
 impl Disk for SimDisk {
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let mut world = self.0.lock();
-        world.step()?;
+        world.path_step()?;
         let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.handle(&world, inode))
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let mut world = self.0.lock();
-        world.step()?;
+        world.path_step()?;
         if world.full {
             return Err(io::Error::from_raw_os_error(libc::ENOSPC));
         }
@@ -251,7 +266,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let mut world = self.0.lock();
-        world.step()?;
+        world.path_step()?;
         world
             .names
             .remove(path)
@@ -261,7 +276,7 @@ impl Disk for SimDisk {
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let mut world = self.0.lock();
-        world.step()?;
+        world.path_step()?;
         let prefix = format!("{dir}/");
         Ok(world
             .names
@@ -272,7 +287,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut world = self.0.lock();
-        world.step()?;
+        world.path_step()?;
         let is_inside = |name: &String| match name.rsplit_once('/') {
             Some((parent, _)) => parent == dir,
             None => dir.is_empty(),
@@ -289,11 +304,19 @@ impl Disk for SimDisk {
     }
 
     fn space(&self) -> io::Result<Space> {
+        self.check_there()?;
         let world = self.0.lock();
         Ok(Space {
             total: 1 << 40,
             free: if world.full { 0 } else { 1 << 39 },
         })
+    }
+
+    fn check_there(&self) -> io::Result<()> {
+        match self.0.lock().gone {
+            true => Err(io::Error::from_raw_os_error(libc::ENOENT)),
+            false => Ok(()),
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -418,6 +441,10 @@ impl File for SimFile {
                 .content
                 .len() as u64)
         })
+    }
+
+    fn is_linked(&self) -> io::Result<bool> {
+        self.with(|world| Ok(world.names.values().any(|inode| *inode == self.inode)))
     }
 
     fn reserve(&self, _len: u64) -> io::Result<()> {
