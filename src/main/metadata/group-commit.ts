@@ -55,6 +55,7 @@ export class GroupCommit {
   /** Mutations per key, oldest first; only the first of each is in `#ready` or under way. */
   readonly #chains = new Map<string, Pending[]>()
   #busy = 0
+  /** Set while a second connection waits for its time to start. */
   #overlap: NodeJS.Timeout | null = null
   #scheduled = false
   #closed = false
@@ -105,7 +106,7 @@ export class GroupCommit {
         if (kind === null) return
         const waitedMs = performance.now() - kind[0]!.readyMs
         if (this.#busy > 0 && kind.length < OVERLAP_ROWS && waitedMs < OVERLAP_MS) {
-          this.#overlap ??= setTimeout(() => {
+          if (this.#overlap === null) this.#overlap = setTimeout(() => {
             this.#overlap = null
             this.#schedule()
           }, OVERLAP_MS - waitedMs)

@@ -54,8 +54,8 @@ export class Session {
       pipeline: options.pipeline,
       connectionTimeoutMillis: options.connectTimeoutMs,
       keepAlive: true,
-      types: { getTypeParser: typeParser } as pg.CustomTypesConfig,
-    } as pg.ClientConfig)
+      types: { getTypeParser: typeParser },
+    })
     // Errors between queries; a query under way gets its own.
     let lost = false
     client.on('error', () => (lost = true))
@@ -207,5 +207,5 @@ function typeParser(oid: number, format?: 'text' | 'binary'): unknown {
     if (oid === INT8_ARRAY) return int8List
     if (oid === UUID_ARRAY) return uuidList
   }
-  return pg.types.getTypeParser(oid, format as 'text')
+  return pg.types.getTypeParser(oid, format)
 }

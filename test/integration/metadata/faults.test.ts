@@ -14,7 +14,7 @@ import { Pool } from '../../../src/main/metadata/pool.ts'
 import { batchText, WRITER_SETUP } from '../../../src/main/metadata/programs.ts'
 import { Session } from '../../../src/main/metadata/session.ts'
 import { AnvilError } from '../../../src/shared/errors.ts'
-import type { BucketId, PgId } from '../../../src/shared/ids.ts'
+import type { BucketId } from '../../../src/shared/ids.ts'
 import { BATCH_MARK, startFaultProxy, type FaultProxy, type Passing, type Verdict } from '../../support/fault-proxy.ts'
 import { blobRecord, contentOf, inlineRecord, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
 
@@ -321,7 +321,7 @@ test('random cuts and stalls, both ways', async () => {
   const answers: PromiseSettledResult<unknown>[] = []
   const deadline = Date.now() + 4000
   for (let round = 0; Date.now() < deadline; round++) {
-    const batch = Array.from({ length: 20 }, (_, i) => blobRecord(bucket, `r${round}/${i}`, pg.id as PgId))
+    const batch = Array.from({ length: 20 }, (_, i) => blobRecord(bucket, `r${round}/${i}`, pg.id))
     records.push(...batch)
     answers.push(...(await Promise.allSettled(batch.map((record) => faulty.put(record, {}, [])))))
   }

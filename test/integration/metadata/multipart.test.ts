@@ -17,7 +17,7 @@ const uploadRecord = (bucketId: BucketId, key: string, more: Partial<UploadRecor
   encryption: { kind: 'none' }, ...more,
 })
 const partRecord = (partNumber: number, pgId: PgId, size = 5 * 2 ** 20, blobId: BlobId = newBlobId()): PartRecord => ({
-  partNumber, size, etag: `${blobId}`, checksum: { algorithm: 'crc32c', value: 'AAAAAA==' }, modifiedMs: 0,
+  partNumber, size, etag: blobId, checksum: { algorithm: 'crc32c', value: 'AAAAAA==' }, modifiedMs: 0,
   body: { kind: 'blob', blob: { blobId, pgId, size, stripeBytes: 65536 } },
 })
 const blobOf = (part: PartRecord): BlobId => (part.body.kind === 'blob' ? part.body.blob.blobId : part.body.blobId)

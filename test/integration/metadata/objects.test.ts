@@ -79,7 +79,7 @@ test('If-None-Match and If-Match are decided in the database', async () => {
   assert.equal(live?.etag, `e${winner}`)
   // Compare-and-set: each of twenty readers of the same ETag wants to be next.
   const next = await Promise.allSettled(
-    Array.from({ length: 20 }, (_, i) => (i % 2 ? t.metadata : other).put(blobRecord(bucket, 'one', pg.id, { etag: `f${i}` }), { ifMatch: live!.etag }, [])),
+    Array.from({ length: 20 }, (_, i) => (i % 2 ? t.metadata : other).put(blobRecord(bucket, 'one', pg.id, { etag: `f${i}` }), { ifMatch: live.etag }, [])),
   )
   assert.equal(next.filter(({ status }) => status === 'fulfilled').length, 1)
   await assert.rejects(t.metadata.put(blobRecord(bucket, 'absent', pg.id), { ifMatch: 'x' }, []), kind('NoSuchKey'))
