@@ -47,14 +47,18 @@ export class Journal {
   }
 
   start(): void {
+    if (this.#writing.length > 0) throw new Error('the writers run already')
     this.#stop = false
     this.#writing = Array.from({ length: this.#options.writers }, (_, writer) => this.#write(writer))
+    // what a writer finds wrong is reported by `stop`, not as an unhandled rejection meanwhile
+    for (const one of this.#writing) one.catch(() => {})
   }
 
   /** Resolves when every writer has heard of its last request. */
   async stop(): Promise<void> {
     this.#stop = true
     await Promise.all(this.#writing)
+    this.#writing = []
   }
 
   /** Reads every key back; fails at the first that holds anything but what it may. */

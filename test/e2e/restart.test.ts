@@ -59,7 +59,10 @@ describe('kill -9 under load', () => {
     await node.s3().send(new CreateBucketCommand({ Bucket: BUCKET }))
     journal = new Journal(node, { bucket: BUCKET, writers: 12, keysPerWriter: 40, sizes: [100, 3000, 9000, 70_000, 150_000, 2 * MIB], deleteEvery: 11 })
   })
-  after(() => node?.dispose())
+  after(async () => {
+    await journal?.stop()
+    await node?.dispose()
+  })
 
   const victims: [string, () => Promise<void>][] = [
     ['the node', () => node.kill()],

@@ -4,7 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { appendFileSync, chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -38,7 +38,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const ANVIL = join(ROOT, 'bin', 'anvil')
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 60_000
-const LOG_TAIL_BYTES = 6000
+const LOG_TAIL_BYTES = 3000
 
 const live = new Set<NodeProcess>()
 // A test process that ends early leaves nothing running.
@@ -175,8 +175,8 @@ export class NodeProcess {
     } catch {
       return null // no such file: never started, or stopped in order
     }
-    // The file outlives a killed postmaster, and pids are used again.
-    return commandLine(pid).includes(dataDir) ? pid : null
+    // The file outlives a killed postmaster, and pids are used again: a postmaster works in its data folder.
+    return workingDirectory(pid) === realpathSync(dataDir) ? pid : null
   }
 
   /** kill -9 of the postmaster. */
@@ -289,11 +289,11 @@ export function statusOf(port: number, path: string): Promise<number> {
 }
 
 /** Of a process as /proc shows it; '' when it is gone. */
-function commandLine(pid: number): string {
+function workingDirectory(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+    return readlinkSync(`/proc/${pid}/cwd`)
   } catch {
-    return ''
+    return '' // no such process
   }
 }
 
