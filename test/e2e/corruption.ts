@@ -10,11 +10,11 @@ const FROM_BYTES = 12 * 1024
 /** Flips one bit every few kilobytes in all segment files of a drive, where there is data. Returns how many. */
 export function flipBytes(drive: string): number {
   let flipped = 0
-  for (const name of readdirSync(drive, { recursive: true }).map(String)) {
-    if (!/seg/i.test(name)) continue
-    const fd = openSync(join(drive, name), 'r+')
+  for (const entry of readdirSync(drive, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile() || !/seg/i.test(join(entry.parentPath, entry.name).slice(drive.length))) continue
+    const fd = openSync(join(entry.parentPath, entry.name), 'r+')
     try {
-      if (fstatSync(fd).isFile()) flipped += flipIn(fd, fstatSync(fd).size)
+      flipped += flipIn(fd, fstatSync(fd).size)
     } finally {
       closeSync(fd)
     }
