@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import { monotonicMs } from '../shared/monotonic.ts'
 import type { NodeRecord, ObjectMetadata } from './metadata/contract.ts'
 import { readPrivateFile, writePrivateFile } from './secrets/private-file.ts'
 
@@ -16,6 +17,7 @@ export interface NodeLeaseOptions {
   stateDir: string
   logger: Logger
   node: Omit<NodeRecord, 'leaseUntilMs'>
+  /** When the oldest running read of this process started (`monotonicMs`); null: none runs. */
   oldestReadMs(): Promise<number | null>
   /** Another live process has this node's identity: this one must end. */
   onLost(): void
@@ -61,7 +63,10 @@ export class NodeLease {
 
   async #renew(): Promise<boolean> {
     const { metadata, node } = this.#options
-    return metadata.renewLease(node.nodeId, this.processId, LEASE_MS, await this.#options.oldestReadMs())
+    // What begins while the threads are asked is not in their answers: without a running read, none is older than the question.
+    const askedMs = monotonicMs()
+    const oldestMs = (await this.#options.oldestReadMs()) ?? askedMs
+    return metadata.renewLease(node.nodeId, this.processId, LEASE_MS, Date.now() - (monotonicMs() - oldestMs))
   }
 
   #schedule(): void {

@@ -22,7 +22,7 @@ export interface ThreadData {
 export interface GatewayReport {
   /** Groups with an upload in them. */
   inUse: PgId[]
-  /** When the oldest running read started, by this host's clock; null: none runs. */
+  /** When the oldest running read started, by `monotonicMs`; null: none runs. */
   oldestReadMs: number | null
 }
 

@@ -16,7 +16,7 @@ import { invalidRange } from './range.ts'
 import type { Keyring } from '../secrets/keyring.ts'
 import type { MultipartUploads } from './multipart.ts'
 import { liveObject, resolveObjectRange, type ObjectReader } from './reader.ts'
-import type { RunningReads } from './running-reads.ts'
+import type { RunningRead, RunningReads } from './running-reads.ts'
 
 export interface CopierOptions extends BodyWriterOptions {
   metadata: ObjectMetadata
@@ -36,14 +36,32 @@ export class ObjectCopier {
     this.#options = options
   }
 
-  async copyObject(request: CopyObjectRequest): Promise<CopyResult> {
+  copyObject(request: CopyObjectRequest): Promise<CopyResult> {
+    return this.#reading((running) => this.#copyObject(request, running))
+  }
+
+  uploadPartCopy(request: UploadPartCopyRequest): Promise<UploadPartResult & { modifiedMs: number }> {
+    return this.#reading((running) => this.#uploadPartCopy(request, running))
+  }
+
+  /** A copy is a read of its source, from before its row is looked up. */
+  async #reading<Result>(work: (running: RunningRead) => Promise<Result>): Promise<Result> {
+    const running = this.#options.runningReads.start()
+    try {
+      return await work(running)
+    } finally {
+      running.end()
+    }
+  }
+
+  async #copyObject(request: CopyObjectRequest, running: RunningRead): Promise<CopyResult> {
     for (let attempt = 1; ; attempt++) {
       const { record, dataKey } = await this.#source(request.source)
       if (record.size > MAX_BLOB_BYTES) {
         throw new AnvilError('InvalidRequest', `The specified copy source is larger than the maximum allowable size for a copy source: ${MAX_BLOB_BYTES}`)
       }
       refuseIdle(request, record)
-      if (!this.#canShare(request, record)) return this.#copyBytes(request, record, dataKey)
+      if (!this.#canShare(request, record)) return this.#copyBytes(request, record, dataKey, running)
       const copy = copiedRecord(request, record)
       const outcome = record.body.kind === 'inline'
         ? await this.#options.metadata.put(copy, request.condition, [])
@@ -55,7 +73,7 @@ export class ObjectCopier {
     }
   }
 
-  async uploadPartCopy(request: UploadPartCopyRequest): Promise<UploadPartResult & { modifiedMs: number }> {
+  async #uploadPartCopy(request: UploadPartCopyRequest, running: RunningRead): Promise<UploadPartResult & { modifiedMs: number }> {
     const { metadata, multipart } = this.#options
     const { record, dataKey } = await this.#source(request.source)
     const { range } = request
@@ -66,7 +84,7 @@ export class ObjectCopier {
       throw new AnvilError('EntityTooLarge', 'The copied range exceeds the maximum size of a part', { details: { max: MAX_BLOB_BYTES } })
     }
     const { upload, writer } = await multipart.openPart(request, unspecifiedBody(end - start, null))
-    await this.#pump(record, dataKey, start, end, writer)
+    await this.#pump(record, dataKey, start, end, writer, running)
     const { part, result } = await multipart.commitPart(upload, request.partNumber, writer)
     return { ...result, modifiedMs: part.modifiedMs }
   }
@@ -84,12 +102,12 @@ export class ObjectCopier {
     return record.encryption.kind === wantedKind(request.encryption, request) && record.encryption.kind !== 'c'
   }
 
-  async #copyBytes(request: CopyObjectRequest, record: ObjectRecord, sourceKey: Buffer): Promise<CopyResult> {
+  async #copyBytes(request: CopyObjectRequest, record: ObjectRecord, sourceKey: Buffer, running: RunningRead): Promise<CopyResult> {
     const { dataKey, encryption } = newDataKey(request.encryption, request.bucket, this.#options.keys)
     const algorithm = request.checksumAlgorithm ?? record.checksum?.algorithm ?? null
     const writer = await openBody(this.#options, { bucketId: request.bucket.id, dataKey, encryption: encryption.kind },
       unspecifiedBody(record.size, algorithm))
-    await this.#pump(record, sourceKey, 0, record.size, writer)
+    await this.#pump(record, sourceKey, 0, record.size, writer, running)
     const written = await writer.finish()
     try {
       const copy: ObjectRecord = {
@@ -107,9 +125,9 @@ export class ObjectCopier {
   }
 
   /** Moves [start, end) of an object into a body; aborts the body when that fails. */
-  async #pump(record: ObjectRecord, dataKey: Buffer, start: number, end: number, writer: BodyWriter): Promise<void> {
+  async #pump(record: ObjectRecord, dataKey: Buffer, start: number, end: number, writer: BodyWriter, running: RunningRead): Promise<void> {
     const source = this.#options.reader.source(record, dataKey, start, end)
-    const running = this.#options.runningReads.start(() => source.close())
+    running.close = () => source.close()
     try {
       if (source instanceof BufferSource || source instanceof BlobRangeSource) await takeOne(source, writer)
       else await takeParts(source, writer)
@@ -118,7 +136,6 @@ export class ObjectCopier {
       throw error
     } finally {
       source.close()
-      running.end()
     }
   }
 }

@@ -8,7 +8,7 @@ import type { BodySource, GetResult, HeadRequest, HeadResult, ReadRange } from '
 import { openDataKey } from './encryption.ts'
 import type { Keyring } from '../secrets/keyring.ts'
 import { invalidRange, resolveRange, type ResolvedRange } from './range.ts'
-import type { RunningReads } from './running-reads.ts'
+import type { RunningRead, RunningReads } from './running-reads.ts'
 
 export interface ReaderOptions extends BlobReading {
   keys: Keyring
@@ -31,16 +31,28 @@ export class ObjectReader {
   }
 
   async get(request: HeadRequest): Promise<GetResult> {
+    // before the row is looked up: from then on nothing that it names is collected
+    const running = this.#options.runningReads.start()
+    try {
+      return await this.#get(request, running)
+    } catch (error) {
+      running.end()
+      throw error
+    }
+  }
+
+  async #get(request: HeadRequest, running: RunningRead): Promise<GetResult> {
     const { metadata } = this.#options
     let record = await liveObject(metadata, request.bucket.id, request.key)
     for (let attempt = 1; ; attempt++) {
       const { head, dataKey } = await this.#look(record, request)
-      const body = this.open(record, dataKey, head.start, head.end)
+      const source = this.source(record, dataKey, head.start, head.end)
+      running.close = () => source.close()
       try {
-        if (head.end > head.start) await body.ready()
-        return { ...head, body }
+        if (head.end > head.start) await source.ready()
+        return { ...head, body: endingWith(source, running) }
       } catch (error) {
-        body.close()
+        source.close()
         if (!AnvilError.is(error, 'ShardsUnavailable') || attempt === MAX_ATTEMPTS) throw error
         // overwritten or deleted since its row was read, and collected: then there is a newer truth
         const now = await liveObject(metadata, request.bucket.id, request.key)
@@ -50,22 +62,7 @@ export class ObjectReader {
     }
   }
 
-  /** The bytes [start, end) of an object. The caller closes it. */
-  open(record: ObjectRecord, dataKey: Buffer, start: number, end: number): BodySource {
-    const source = this.source(record, dataKey, start, end)
-    if (source instanceof BufferSource) return source
-    const running = this.#options.runningReads.start(() => source.close())
-    return {
-      ready: () => source.ready(),
-      copy: (target) => source.copy(target),
-      close: () => {
-        source.close()
-        running.end()
-      },
-    }
-  }
-
-  /** Like `open`, without the register of running reads: for callers that keep their own entry there. */
+  /** The bytes [start, end) of an object whose row was looked up within a running read. The caller closes it. */
   source(record: ObjectRecord, dataKey: Buffer, start: number, end: number): BufferSource | BlobRangeSource | PartsSource {
     const { body, bucketId } = record
     switch (body.kind) {
@@ -87,6 +84,15 @@ export class ObjectReader {
     return { head: { record, ...range, partCount }, dataKey }
   }
 }
+
+const endingWith = (source: BodySource, running: RunningRead): BodySource => ({
+  ready: () => source.ready(),
+  copy: (target) => source.copy(target),
+  close: () => {
+    source.close()
+    running.end()
+  },
+})
 
 /** @throws AnvilError InvalidRange, InvalidArgument (no such part) */
 export async function resolveObjectRange(metadata: ObjectMetadata, record: ObjectRecord, range: ReadRange): Promise<ResolvedRange> {

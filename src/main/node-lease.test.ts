@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import pino from 'pino'
+import type { NodeId } from '../shared/ids.ts'
+import { monotonicMs } from '../shared/monotonic.ts'
+import { NodeLease } from './node-lease.ts'
+
+const THREADS_TAKE_MS = 60
+
+/** What a lease publishes as the oldest read, in milliseconds before the moment of the call. */
+async function published(oldestReadMs: () => Promise<number | null>): Promise<number> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'anvil-lease-'))
+  let ageMs = NaN
+  const lease = new NodeLease({
+    metadata: {
+      registerNode: () => Promise.resolve(),
+      takeOverLease: () => Promise.resolve(),
+      releaseLease: () => Promise.resolve(),
+      renewLease: (_node, _process, _ms, oldestMs) => {
+        assert.ok(oldestMs !== null)
+        ageMs = Date.now() - oldestMs
+        return Promise.resolve(true)
+      },
+    },
+    stateDir, logger: pino({ level: 'silent' }), oldestReadMs, onLost: () => {},
+    node: { nodeId: 'node' as NodeId, addrs: [], grpcAddr: '', zone: '', version: '' },
+  })
+  await lease.start()
+  await lease.stop()
+  rmSync(stateDir, { recursive: true })
+  return ageMs
+}
+
+test('a read that begins while the threads are asked is not older than what the lease publishes', async () => {
+  const ageMs = await published(async () => {
+    await sleep(THREADS_TAKE_MS)
+    return null
+  })
+  assert.ok(ageMs >= THREADS_TAKE_MS - 2, `published ${ageMs} ms ago, asked ${THREADS_TAKE_MS} ms ago`)
+})
+
+test('the oldest running read is published as old as it is', async () => {
+  const startedMs = monotonicMs() - 5000
+  const ageMs = await published(() => Promise.resolve(startedMs))
+  assert.ok(ageMs >= 5000 && ageMs < 6000, String(ageMs))
+})
