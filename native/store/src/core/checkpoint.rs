@@ -55,13 +55,14 @@ impl Core {
         let unlinks = std::mem::take(&mut self.index.write().unlinks);
         for id in unlinks {
             let file = FileId::Dedicated(id);
-            self.files.forget(file);
             match self.disk.remove(&file.path()) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     tracing::warn!(%error, path = file.path(), "cannot remove a segment");
                 }
                 _ => {}
             }
+            // After the removal: a reader that is just opening it must not leave it open, and its room taken.
+            self.files.forget(file);
         }
     }
 }

@@ -89,8 +89,11 @@ impl Core {
             written = self.write_batch(log, &active, &batch);
             if let Err(error) = &written {
                 for answer in &mut planned_answers {
-                    // A refusal may rest on a generation that was part of the batch.
-                    if matches!(answer, Ok(()) | Err(StoreError::StaleGeneration { .. })) {
+                    // A refusal may rest on a generation or a removal that was part of the batch.
+                    if matches!(
+                        answer,
+                        Ok(()) | Err(StoreError::StaleGeneration { .. } | StoreError::NotFound)
+                    ) {
                         *answer = Err(error.clone());
                     }
                 }

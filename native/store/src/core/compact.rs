@@ -11,6 +11,7 @@ use super::Core;
 use super::files::FileId;
 use super::plan::{Moved, Op};
 use super::read::units_match;
+use super::rollover::Log;
 use super::scan::Scan;
 use crate::disk::read_exact_at;
 use crate::format::checksum::Masks;
@@ -71,11 +72,13 @@ impl Core {
 
     /// Segments in which nothing counts, not even tombstones.
     fn free_dead(&self) -> Result<u64> {
-        let active = self.active_epoch();
         let is_dead = |shared: &Shared| {
             shared.live == 0 && shared.tombstones.is_empty() && shared.sources.is_empty()
         };
         let dead: Vec<u64> = {
+            // With the log's lock: a segment that became the active one in between would seem to be dead.
+            let log = self.log.lock();
+            let active = active_epoch(&log);
             let index = self.index.read();
             index
                 .segments
@@ -106,22 +109,15 @@ impl Core {
         self.free_segment(epoch)
     }
 
-    fn active_epoch(&self) -> u64 {
-        self.log
-            .lock()
-            .active
-            .as_ref()
-            .map_or(0, |active| active.place.epoch)
-    }
-
     /// The segment that gives most; none if nothing is worth it.
     fn candidate(&self, progress: &Progress) -> Option<u64> {
-        let active = self.active_epoch();
         let threshold = if self.is_full() {
             COMPACT_DEAD_PERCENT / 2
         } else {
             COMPACT_DEAD_PERCENT
         };
+        let log = self.log.lock();
+        let active = active_epoch(&log);
         let index = self.index.read();
         let existing: BTreeSet<u64> = index.segments.keys().copied().collect();
         let dead_percent = |epoch: u64, shared: &Shared| {
@@ -296,4 +292,9 @@ impl Core {
         }
         Ok(bytes)
     }
+}
+
+/// To be compared while the log's lock is held: once a segment is not active it never is again.
+fn active_epoch(log: &Log) -> u64 {
+    log.active.as_ref().map_or(0, |active| active.place.epoch)
 }

@@ -123,3 +123,6 @@ impl Core {
         self.checkpoint()
     }
 }
+
+#[cfg(test)]
+mod tests;

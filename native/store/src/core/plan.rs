@@ -199,12 +199,9 @@ impl Core {
             }
             Op::Seal { generation, stream } => {
                 view.check_generation(stream.key.pg, *generation)?;
-                if self
-                    .streams
-                    .lock()
-                    .get(&stream.id)
-                    .is_none_or(|open| open.removed)
-                {
+                // Removed by an earlier batch, or earlier in this one.
+                let open = self.streams.lock().get(&stream.id).copied();
+                if open.is_none_or(|open| open.removed) || view.removed.contains(&stream.key) {
                     return Err(StoreError::NotFound);
                 }
                 view.raise_generation(stream.key.pg, *generation, &mut out);
