@@ -15,6 +15,12 @@ const program = new Command('anvil')
   .action(runNodeCommand)
 addAdminCommands(program)
 
+// `anvil admin status | head -3`: the reader has what it wanted
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit(0)
+})
+
 try {
   await program.parseAsync()
 } catch (error) {
