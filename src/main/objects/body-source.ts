@@ -64,7 +64,7 @@ export class BlobRangeSource implements BodySource {
     for (;;) {
       if (this.#closed || this.#offset === this.#end) return 0
       try {
-        this.#handle ??= await this.open()
+        this.#handle ??= await this.#open()
         if (this.#closed) {
           this.close()
           return 0
@@ -99,8 +99,17 @@ export class BlobRangeSource implements BodySource {
     this.#closeHandle()
   }
 
-  /** The addon's handle for the rest of the range; it then belongs to the caller (server-side copies). */
-  async open(): Promise<ReadHandle> {
+  /**
+   * The addon's handle for the range, for a server-side copy: it belongs to the caller, and cannot follow its blob. So the
+   * blob's row is asked first where it is; one that moves on the way fails the copy with ShardsUnavailable.
+   */
+  async openToCopy(): Promise<ReadHandle> {
+    const row = await this.#reading.metadata.blob(this.#bucketId, this.#blob.blobId)
+    if (row !== null) this.#blob.pgId = row.pgId
+    return this.#open()
+  }
+
+  async #open(): Promise<ReadHandle> {
     const { native, groups } = this.#reading
     await groups.ensure(this.#blob.pgId)
     try {
@@ -166,12 +175,15 @@ export class PartsSource implements BodySource {
       if (this.#current === null) {
         const next = await this.nextRange()
         if (next === null) break
+        // closed while the part was looked up: nobody would close what is opened now
+        if (this.#closed) return 0
         this.#current = next
       }
-      const waiting = await this.#current.ready()
+      const current = this.#current
+      const waiting = await current.ready()
       if (waiting > 0) return waiting
-      this.#current.close()
-      this.#current = null
+      current.close()
+      if (this.#current === current) this.#current = null
     }
     return 0
   }

@@ -9,7 +9,7 @@ import { BlobRangeSource, BufferSource, type PartsSource } from './body-source.t
 import { fullObject, openBody, unspecifiedBody, type BodyWriter, type BodyWriterOptions } from './body-writer.ts'
 import { checkCopyConditions } from './conditions.ts'
 import type {
-  CopyObjectRequest, CopyResult, CopySource, ObjectAttributes, RequestedEncryption, UploadPartCopyRequest, UploadPartResult,
+  CopyObjectRequest, CopyResult, CopySource, ObjectAttributes, ReadRange, RequestedEncryption, UploadPartCopyRequest, UploadPartResult,
 } from './contract.ts'
 import { newDataKey, openDataKey } from './encryption.ts'
 import { invalidRange } from './range.ts'
@@ -61,7 +61,14 @@ export class ObjectCopier {
         throw new AnvilError('InvalidRequest', `The specified copy source is larger than the maximum allowable size for a copy source: ${MAX_BLOB_BYTES}`)
       }
       refuseIdle(request, record)
-      if (!this.#canShare(request, record)) return this.#copyBytes(request, record, dataKey, running)
+      if (!this.#canShare(request, record)) {
+        try {
+          return await this.#copyBytes(request, record, dataKey, running)
+        } catch (error) {
+          if (attempt < MAX_ATTEMPTS && AnvilError.is(error, 'ShardsUnavailable')) continue // re-encoded on the way
+          throw error
+        }
+      }
       const copy = copiedRecord(request, record)
       const outcome = record.body.kind === 'inline'
         ? await this.#options.metadata.put(copy, request.condition, [])
@@ -75,18 +82,19 @@ export class ObjectCopier {
 
   async #uploadPartCopy(request: UploadPartCopyRequest, running: RunningRead): Promise<UploadPartResult & { modifiedMs: number }> {
     const { metadata, multipart } = this.#options
-    const { record, dataKey } = await this.#source(request.source)
-    const { range } = request
-    const { start, end } = await resolveObjectRange(metadata, record, range)
-    // unlike a read's, a copy's range is not cut at the end of its source
-    if (range.kind === 'bytes' && range.last !== null && range.last >= record.size) throw invalidRange(`bytes=${range.first}-${range.last}`, record.size)
-    if (end - start > MAX_BLOB_BYTES) {
-      throw new AnvilError('EntityTooLarge', 'The copied range exceeds the maximum size of a part', { details: { max: MAX_BLOB_BYTES } })
+    for (let attempt = 1; ; attempt++) {
+      const { record, dataKey } = await this.#source(request.source)
+      const { start, end } = await partRange(metadata, record, request.range)
+      const { upload, writer } = await multipart.openPart(request, unspecifiedBody(end - start, null))
+      try {
+        await this.#pump(record, dataKey, start, end, writer, running)
+      } catch (error) {
+        if (attempt < MAX_ATTEMPTS && AnvilError.is(error, 'ShardsUnavailable')) continue // re-encoded on the way
+        throw error
+      }
+      const { part, result } = await multipart.commitPart(upload, request.partNumber, writer)
+      return { ...result, modifiedMs: part.modifiedMs }
     }
-    const { upload, writer } = await multipart.openPart(request, unspecifiedBody(end - start, null))
-    await this.#pump(record, dataKey, start, end, writer, running)
-    const { part, result } = await multipart.commitPart(upload, request.partNumber, writer)
-    return { ...result, modifiedMs: part.modifiedMs }
   }
 
   async #source(source: CopySource): Promise<{ record: ObjectRecord; dataKey: Buffer }> {
@@ -140,6 +148,16 @@ export class ObjectCopier {
   }
 }
 
+async function partRange(metadata: ObjectMetadata, record: ObjectRecord, range: ReadRange): Promise<{ start: number; end: number }> {
+  const { start, end } = await resolveObjectRange(metadata, record, range)
+  // unlike a read's, a copy's range is not cut at the end of its source
+  if (range.kind === 'bytes' && range.last !== null && range.last >= record.size) throw invalidRange(`bytes=${range.first}-${range.last}`, record.size)
+  if (end - start > MAX_BLOB_BYTES) {
+    throw new AnvilError('EntityTooLarge', 'The copied range exceeds the maximum size of a part', { details: { max: MAX_BLOB_BYTES } })
+  }
+  return { start, end }
+}
+
 async function takeParts(source: PartsSource, writer: BodyWriter): Promise<void> {
   for (let next = await source.nextRange(); next !== null; next = await source.nextRange()) {
     source.skip(await takeOne(next, writer))
@@ -148,7 +166,7 @@ async function takeParts(source: PartsSource, writer: BodyWriter): Promise<void>
 
 async function takeOne(source: BufferSource | BlobRangeSource, writer: BodyWriter): Promise<number> {
   if (source instanceof BlobRangeSource) {
-    if (source.length > 0) await writer.takeFrom(await source.open())
+    if (source.length > 0) await writer.takeFrom(await source.openToCopy())
     return source.length
   }
   const data = Buffer.alloc(await source.ready())
