@@ -10,6 +10,7 @@ import {
 } from '../../shared/native.ts'
 import type { Body, Checksum, Encryption, MissingShard } from '../metadata/contract.ts'
 import type { GroupLease, PlacementGroups } from '../placement/groups.ts'
+import { commitSealed, type SealedPlace } from './commit-sealed.ts'
 import type { BodySpec } from './contract.ts'
 
 export interface BodyWriterOptions {
@@ -78,7 +79,8 @@ export async function openBody(
       checksumTrailer: spec.checksum?.trailer === true ? `x-amz-checksum-${spec.checksum.algorithm}` : '',
       dataKey: target.dataKey,
     })
-    return new BodyWriter(options.native, handle, blobId, lease, spec.checksum?.algorithm ?? null, md5)
+    const place = { bucketId: target.bucketId, encrypted: target.dataKey.length > 0 }
+    return new BodyWriter(options, place, handle, blobId, lease, spec.checksum?.algorithm ?? null, md5)
   } catch (error) {
     lease?.release()
     throw nativeError(error)
@@ -86,17 +88,22 @@ export async function openBody(
 }
 
 export class BodyWriter {
+  readonly #options: BodyWriterOptions
   readonly #native: Native
   readonly #handle: UploadHandle
   readonly #blobId: BlobId
   readonly #lease: GroupLease | null
   readonly #algorithm: ChecksumAlgorithm | null
   readonly #md5: boolean
+  readonly #place: SealedPlace
 
   constructor(
-    native: Native, handle: UploadHandle, blobId: BlobId, lease: GroupLease | null, algorithm: ChecksumAlgorithm | null, md5: boolean,
+    options: BodyWriterOptions, place: SealedPlace, handle: UploadHandle, blobId: BlobId, lease: GroupLease | null,
+    algorithm: ChecksumAlgorithm | null, md5: boolean,
   ) {
-    this.#native = native
+    this.#options = options
+    this.#native = options.native
+    this.#place = place
     this.#handle = handle
     this.#blobId = blobId
     this.#lease = lease
@@ -130,13 +137,26 @@ export class BodyWriter {
     }
   }
 
-  /** Seals: every answering member has its shard on stable storage when this resolves. The lease is still held. */
-  async finish(): Promise<WrittenBody> {
+  /**
+   * Seals the body and commits it: `write` writes the row of what it is given, and is called again with another place of
+   * the same bytes where the group was closed meanwhile.
+   */
+  async commit<Result>(write: (written: WrittenBody) => Promise<Result>): Promise<Result> {
+    const written = await this.#seal()
+    try {
+      return await commitSealed(this.#options, this.#place, written, write)
+    } finally {
+      this.#release()
+    }
+  }
+
+  /** Every answering member has its shard on stable storage when this resolves. The lease is still held. */
+  async #seal(): Promise<WrittenBody> {
     let result: UploadResult
     try {
       result = await this.#native.uploadFinish(this.#handle)
     } catch (error) {
-      this.release()
+      this.#release()
       throw nativeError(error)
     }
     const checksum = this.#algorithm === null ? null : { algorithm: this.#algorithm, value: result.checksums[0]! }
@@ -153,14 +173,14 @@ export class BodyWriter {
     }
   }
 
-  /** The row is committed, or will not be: the group may be closed as far as this upload goes. */
-  release(): void {
+  /** The group may be closed as far as this upload goes. */
+  #release(): void {
     this.#lease?.release()
   }
 
   /** Gives up; nothing stays on the drives. Idempotent. */
   abort(): void {
     this.#native.uploadAbort(this.#handle)
-    this.release()
+    this.#release()
   }
 }

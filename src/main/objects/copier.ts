@@ -116,8 +116,7 @@ export class ObjectCopier {
     const writer = await openBody(this.#options, { bucketId: request.bucket.id, dataKey, encryption: encryption.kind },
       unspecifiedBody(record.size, algorithm))
     await this.#pump(record, sourceKey, 0, record.size, writer, running)
-    const written = await writer.finish()
-    try {
+    return writer.commit(async (written) => {
       const copy: ObjectRecord = {
         ...copiedRecord(request, record),
         etag: written.etag,
@@ -127,9 +126,7 @@ export class ObjectCopier {
       }
       const { modifiedMs } = await this.#options.metadata.put(copy, request.condition, written.missing)
       return { etag: copy.etag, modifiedMs, checksum: copy.checksum, encryption }
-    } finally {
-      writer.release()
-    }
+    })
   }
 
   /** Moves [start, end) of an object into a body; aborts the body when that fails. */

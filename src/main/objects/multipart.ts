@@ -64,15 +64,12 @@ export class MultipartUploads {
     return { upload, writer }
   }
 
-  async commitPart(upload: UploadRecord, partNumber: number, writer: BodyWriter): Promise<{ part: PartRecord; result: UploadPartResult }> {
-    const written = await writer.finish()
-    try {
+  commitPart(upload: UploadRecord, partNumber: number, writer: BodyWriter): Promise<{ part: PartRecord; result: UploadPartResult }> {
+    return writer.commit(async (written) => {
       const part = partRecord(partNumber, written)
       await this.#options.metadata.putPart(upload.bucketId, upload.uploadId, part, written.missing)
       return { part, result: { etag: written.etag, checksum: fullObject(written.checksum), encryption: upload.encryption } }
-    } finally {
-      writer.release()
-    }
+    })
   }
 
   async complete(request: CompleteUploadRequest): Promise<PutObjectResult> {

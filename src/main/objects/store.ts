@@ -44,8 +44,7 @@ export class AnvilObjectStore implements ObjectStore {
       write: (chunk) => writer.write(chunk),
       drained: () => writer.drained(),
       abort: () => writer.abort(),
-      finish: async () => {
-        const written = await writer.finish()
+      finish: () => writer.commit(async (written) => {
         const checksum = fullObject(written.checksum)
         const record: ObjectRecord = {
           bucketId: bucket.id,
@@ -60,13 +59,9 @@ export class AnvilObjectStore implements ObjectStore {
           encryption,
           body: written.body,
         }
-        try {
-          await metadata.put(record, condition, written.missing)
-        } finally {
-          writer.release()
-        }
+        await metadata.put(record, condition, written.missing)
         return { etag: record.etag, size: record.size, checksum, encryption }
-      },
+      }),
     }
   }
 

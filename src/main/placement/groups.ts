@@ -19,7 +19,7 @@ export interface DriveView {
 }
 
 export interface PlacementOptions {
-  metadata: Pick<ObjectMetadata, 'openPlacementGroup' | 'placementGroup'>
+  metadata: Pick<ObjectMetadata, 'openPlacementGroup' | 'placementGroup' | 'sealPlacementGroup'>
   native: Pick<Native, 'setPg'>
   view(): DriveView
   erasureCode: 'auto' | ErasureCode
@@ -105,6 +105,12 @@ export class PlacementGroups {
       lists.add(memberKey(code.k, code.m, slotWinners(slot, drives, code)))
     }
     return lists
+  }
+
+  /** Takes no more uploads into a group: it is closed, or will not take a certain blob. Its slots get another one. */
+  async retire(id: PgId): Promise<void> {
+    await this.#options.metadata.sealPlacementGroup(id)
+    this.resetSlots()
   }
 
   /** Slots are looked up anew: one of their groups was sealed. */
