@@ -10,6 +10,7 @@ import { openAdminSocket } from './admin-socket.ts'
 import type { Config } from './config/contract.ts'
 import { prepareDatabases, type PreparedDatabases } from './directory/index.ts'
 import { LocalDrives } from './drives/local-drives.ts'
+import { anyPort, assertPortFree } from './gateway/index.ts'
 import { mainThreadGateways, threadGateways, type Gateways } from './gateways/gateways.ts'
 import type { NodeView } from './gateways/messages.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
@@ -107,11 +108,12 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
   }), logger)
   const host: GatewayHost = { native, logger, view, health: () => health.live(), ready: () => health.readiness() }
+  const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
   let fail: (error: Error) => void = () => {}
   const failed = new Promise<Error>((resolve) => {
     fail = resolve
   })
-  const gateways = began('gateways', await openGateways(config, databases, storage, host, fail), async (part) => {
+  const gateways = began('gateways', await openGateways({ ...config, http }, databases, storage, host, fail), async (part) => {
     draining = true
     await part.drain(DRAIN_MS)
     await part.close()
@@ -132,11 +134,13 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     native, metadata: storage.metadata, directory: storage.directory, groups: storage.groups, logger,
     drives: () => drives.readable,
     inUse: async () => (await gateways.report()).inUse,
+    groupSealed: () => gateways.resetSlots(),
     periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs },
   }), (part) => part.stop())
   drives.on('online', () => maintenance.driveOnline())
 
   began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health), logger), (part) => part.close())
+  await requireFreePort(http)
   const { port } = await gateways.listen()
   health.warn()
   // requests end before what serves them: drained first, although the gateways were made before other parts
@@ -154,6 +158,15 @@ function openNative(config: Config, logger: Logger): Native {
   native.setLogger(({ level, target, message }) => logger[level]({ target }, message))
   logger.debug({ features: native.features() }, 'addon loaded')
   return native
+}
+
+/** uWebSockets.js shares ports silently: two nodes on one would take turns. @throws StartError */
+async function requireFreePort(http: Config['http']): Promise<void> {
+  try {
+    await assertPortFree(http)
+  } catch (error) {
+    throw new StartError([`HTTP_BIND_ADDR is ${http.host}:${http.port}, must be an address that this node can listen on alone: ${(error as Error).message}`])
+  }
 }
 
 async function openGateways(

@@ -8,8 +8,11 @@ import { welcome } from './welcome.ts'
 export async function runNodeCommand({ initCluster = false }: { initCluster?: boolean }): Promise<void> {
   const { config, warnings } = requireConfig({ mayGenerate: true })
   // Loaded here, so that the other commands start without the addon and the HTTP server.
-  const [{ startNode, StartError }, { createLogger }] = await Promise.all([import('../node.ts'), import('../observability/logger.ts')])
+  const [{ startNode, StartError }, { createLogger }, { reportUnhandledRejections }] = await Promise.all([
+    import('../node.ts'), import('../observability/logger.ts'), import('../observability/unhandled.ts'),
+  ])
   const logger = createLogger(config.rustLog)
+  reportUnhandledRejections(logger)
   for (const warning of warnings) logger.warn(warning)
   const stopping = stopSignal(logger)
 

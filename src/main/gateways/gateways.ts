@@ -1,7 +1,7 @@
 /** The gateways of a process, wherever they run: on the main thread, or in threads that share the port. */
-import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 import type { PgId } from '../../shared/ids.ts'
+import { setUwsLimits } from '../gateway/index.ts'
 import type { FromThread, GatewayReport, NodeView, ThreadData, ToThread } from './messages.ts'
 import type { GatewayRuntime } from './runtime.ts'
 
@@ -9,8 +9,11 @@ export interface Gateways {
   listen(): Promise<{ port: number }>
   /** Hands on what changed: drives, health. */
   update(view: NodeView): void
+  /** A placement group was sealed: open ones are looked up anew. */
+  resetSlots(): void
   /** What runs in all of them now. */
   report(): Promise<{ inUse: ReadonlySet<PgId>; oldestReadMs: number | null }>
+  /** No new requests; resolves when the running ones have ended or the time is over. A thread that has died has none. */
   drain(ms: number): Promise<void>
   close(): Promise<void>
 }
@@ -20,21 +23,33 @@ const merge = (reports: readonly GatewayReport[]): { inUse: ReadonlySet<PgId>; o
   return { inUse: new Set(reports.flatMap((report) => report.inUse)), oldestReadMs: starts.length === 0 ? null : Math.min(...starts) }
 }
 
-/** The gateway on the main thread. Its runtime reads the view through its host, so `update` has nothing to do. */
+/** The gateway on the main thread: its runtime has the node's own groups, and reads the view through its host. */
 export const mainThreadGateways = (runtime: GatewayRuntime): Gateways => ({
   listen: () => runtime.listen(),
   update: () => {},
+  resetSlots: () => {},
   report: () => Promise.resolve(merge([{ inUse: runtime.inUse(), oldestReadMs: runtime.oldestReadMs() }])),
   drain: (ms) => runtime.drain(ms),
   close: () => Promise.resolve(),
 })
 
 /**
- * @param onDeath called when a thread ends by an error: its connections are gone with it, and the node must not go on as if
- *   nothing were
+ * @param data its config has the port that the threads share: no 0
+ * @param onFailure called when a thread ends by an error, or had one that nobody caught: its connections may be gone with
+ *   it, and the node must not go on as if nothing were
  */
-export async function threadGateways(count: number, data: ThreadData, onDeath: (error: Error) => void): Promise<Gateways> {
-  const threads = await Promise.all(Array.from({ length: count }, () => GatewayThread.start(data, onDeath)))
+export async function threadGateways(count: number, data: ThreadData, onFailure: (error: Error) => void): Promise<Gateways> {
+  setUwsLimits()
+  const threads = Array.from({ length: count }, () => new GatewayThread(data, onFailure))
+  const closeAll = async (): Promise<void> => {
+    await Promise.all(threads.map((thread) => thread.close()))
+  }
+  try {
+    await Promise.all(threads.map((thread) => thread.created))
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
   return {
     async listen() {
       const [first] = await Promise.all(threads.map(async (thread) => (await thread.ask('listen', { type: 'listen' })).port))
@@ -43,36 +58,39 @@ export async function threadGateways(count: number, data: ThreadData, onDeath: (
     update: (view) => {
       for (const thread of threads) thread.post({ type: 'view', view })
     },
+    resetSlots: () => {
+      for (const thread of threads) thread.post({ type: 'reset-slots' })
+    },
     report: async () => merge(await Promise.all(threads.map(async (thread) => (await thread.ask('report', { type: 'report' })).report))),
     drain: async (ms) => {
-      await Promise.all(threads.map((thread) => thread.ask('drain', { type: 'drain', ms })))
+      await Promise.all(threads.map((thread) => thread.drain(ms)))
     },
-    close: async () => {
-      await Promise.all(threads.map((thread) => thread.close()))
-    },
+    close: closeAll,
   }
 }
 
 class GatewayThread {
+  /** Its databases are open. */
+  readonly created: Promise<unknown>
   readonly #worker: Worker
+  readonly #ended: Promise<unknown>
+  readonly #onFailure: (error: Error) => void
   /** Requests of each kind that wait for their answer, oldest first. */
   readonly #waiting = new Map<FromThread['type'], { resolve: (answer: FromThread) => void; reject: (error: Error) => void }[]>()
   #dead: Error | null = null
+  #closing = false
 
-  private constructor(data: ThreadData, onDeath: (error: Error) => void) {
+  constructor(data: ThreadData, onFailure: (error: Error) => void) {
+    this.#onFailure = onFailure
     this.#worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData: data })
-    this.#worker.on('message', (message: FromThread) => this.#waiting.get(message.type)?.shift()?.resolve(message))
-    this.#worker.on('error', (error: Error) => {
-      this.#dead = error
-      for (const list of this.#waiting.values()) for (const { reject } of list.splice(0)) reject(error)
-      onDeath(error)
+    this.#ended = new Promise((resolve) => this.#worker.once('exit', resolve))
+    this.#worker.on('message', (message: FromThread) => {
+      if (message.type === 'failed') this.#failed(message.error)
+      else this.#waiting.get(message.type)?.shift()?.resolve(message)
     })
-  }
-
-  static async start(data: ThreadData, onDeath: (error: Error) => void): Promise<GatewayThread> {
-    const thread = new GatewayThread(data, onDeath)
-    await thread.#answer('created')
-    return thread
+    this.#worker.on('error', (error: Error) => this.#died(error))
+    this.#worker.on('exit', (code) => this.#died(new Error(`a gateway thread ended with ${code}`)))
+    this.created = this.#answer('created')
   }
 
   post(message: ToThread): void {
@@ -85,10 +103,31 @@ class GatewayThread {
     return answer
   }
 
+  async drain(ms: number): Promise<void> {
+    if (this.#dead !== null) return
+    try {
+      await this.ask('drain', { type: 'drain', ms })
+    } catch (error) {
+      if (this.#dead === null) throw error
+    }
+  }
+
+  /** Ends the thread. It must be drained. */
   async close(): Promise<void> {
-    const ended = once(this.#worker, 'exit')
-    await this.ask('close', { type: 'close' })
-    await ended
+    this.#closing = true
+    this.post({ type: 'close' })
+    await this.#ended
+  }
+
+  #died(error: Error): void {
+    if (this.#dead !== null) return
+    this.#dead = error
+    if (!this.#closing) this.#failed(error)
+  }
+
+  #failed(error: Error): void {
+    for (const list of this.#waiting.values()) for (const { reject } of list.splice(0)) reject(error)
+    this.#onFailure(error)
   }
 
   #answer<T extends FromThread['type']>(type: T): Promise<Extract<FromThread, { type: T }>> {

@@ -28,15 +28,20 @@ export interface GatewayReport {
 
 export type ToThread =
   | { type: 'view'; view: NodeView }
+  /** A group was sealed: the open ones are looked up anew. */
+  | { type: 'reset-slots' }
   | { type: 'listen' }
   | { type: 'report' }
   | { type: 'drain'; ms: number }
   | { type: 'close' }
 
-/** Each request is answered by the message of its name; a failure ends the thread with an error event. */
+/**
+ * Each request is answered by the message of its name, or by `failed`; so is what nobody catches in the thread, which goes
+ * on until it is closed: libuv aborts the process when a thread goes with its sockets open.
+ */
 export type FromThread =
   | { type: 'created' }
+  | { type: 'failed'; error: Error }
   | { type: 'listen'; port: number }
   | { type: 'report'; report: GatewayReport }
   | { type: 'drain' }
-  | { type: 'close' }

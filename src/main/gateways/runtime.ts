@@ -54,7 +54,12 @@ export async function openStorageRuntime(input: GatewayInput, host: Pick<Gateway
   const { native, logger } = host
   const keys = createKeyring(config.encryptionKeys)
   const metadata = await openObjectMetadata({ connection: input.regional, logger })
-  const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger })
+  const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger }).catch(
+    async (error: unknown) => {
+      await metadata.close()
+      throw error
+    },
+  )
   const groups = new PlacementGroups({
     metadata, native, view: () => host.view(), erasureCode: config.erasureCode, allowUnprotectedWrites: config.allowUnprotectedWrites,
   })

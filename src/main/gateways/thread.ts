@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { loadNative } from '../../shared/load-native.ts'
 import { assert } from '../../shared/errors.ts'
 import { createLogger } from '../observability/logger.ts'
+import { reportUnhandledRejections } from '../observability/unhandled.ts'
 import type { FromThread, NodeView, ThreadData, ToThread } from './messages.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost } from './runtime.ts'
 
@@ -27,6 +28,8 @@ async function handle(message: ToThread): Promise<void> {
     case 'view':
       view = message.view
       return
+    case 'reset-slots':
+      return storage.groups.resetSlots()
     case 'listen':
       return send({ type: 'listen', port: (await runtime.listen()).port })
     case 'report':
@@ -35,18 +38,20 @@ async function handle(message: ToThread): Promise<void> {
       await runtime.drain(message.ms)
       return send({ type: 'drain' })
     case 'close':
-      await storage.close()
-      send({ type: 'close' })
-      return port.close()
+      try {
+        await storage.close()
+      } finally {
+        port.close()
+      }
+      return
   }
 }
 
+const failed = (error: unknown): void => send({ type: 'failed', error: error instanceof Error ? error : new Error(String(error)) })
+
 port.on('message', (message: ToThread) => {
-  handle(message).catch((error: unknown) => {
-    // the main thread sees it as this thread's error event
-    queueMicrotask(() => {
-      throw error
-    })
-  })
+  handle(message).catch(failed)
 })
+process.on('uncaughtException', failed)
+reportUnhandledRejections(host.logger)
 send({ type: 'created' })

@@ -15,17 +15,24 @@ import { storedBytes } from './repair.ts'
 import { lostDrives } from './shard-removal.ts'
 
 export interface UpkeepOptions {
+  metadata: ObjectMetadata
+  groups: PlacementGroups
+  /** Groups with an upload in any thread of this process. */
+  inUse(): Promise<ReadonlySet<PgId>>
+  /** Called before `inUse` for each group that was sealed: a thread that then answers takes no new uploads into it. */
+  groupSealed(): void
+}
+
+export interface ReencodingOptions {
   native: Native
   metadata: ObjectMetadata
   groups: PlacementGroups
   logger: Logger
-  /** Groups with an upload in any thread of this process. */
-  inUse(): Promise<ReadonlySet<PgId>>
 }
 
 const UPKEEP_MS = 5000
 
-export function groupUpkeep({ metadata, groups, inUse }: UpkeepOptions): BackgroundTask {
+export function groupUpkeep({ metadata, groups, inUse, groupSealed }: UpkeepOptions): BackgroundTask {
   return {
     name: 'placement groups',
     idleMs: UPKEEP_MS,
@@ -35,6 +42,7 @@ export function groupUpkeep({ metadata, groups, inUse }: UpkeepOptions): Backgro
         if (wanted.has(memberKey(group.k, group.m, group.members)) && group.bytes < PG_SEAL_BYTES) continue
         await metadata.sealPlacementGroup(group.id)
         groups.resetSlots()
+        groupSealed()
         count(progress, 'sealed')
       }
       const busy = await inUse()
@@ -56,7 +64,7 @@ const CONCURRENCY = 4
 const narrower = (group: PlacementGroup, code: ErasureCode): boolean =>
   group.m < code.m || (group.m === code.m && group.k < code.k)
 
-export function reencoding(options: UpkeepOptions): BackgroundTask {
+export function reencoding(options: ReencodingOptions): BackgroundTask {
   const { metadata, groups } = options
   return {
     name: 're-encoding',
@@ -85,7 +93,7 @@ const redundancyLeft = (group: PlacementGroup, lost: ReadonlySet<DriveId>): numb
 
 /** Re-encodes the next blobs of a group. True if there was one that could be moved. */
 async function reencodeSome(
-  options: UpkeepOptions, group: PlacementGroup, database: DatabaseIdentity, progress: Progress, signal: AbortSignal,
+  options: ReencodingOptions, group: PlacementGroup, database: DatabaseIdentity, progress: Progress, signal: AbortSignal,
 ): Promise<boolean> {
   const rows = await options.metadata.blobsOfGroup(group.id, null, BATCH)
   if (rows.length === 0) return false
@@ -105,7 +113,7 @@ async function reencodeSome(
   return moved > 0
 }
 
-async function reencodeOne({ native, metadata, groups, logger }: UpkeepOptions, row: BlobRow, database: DatabaseIdentity): Promise<boolean> {
+async function reencodeOne({ native, metadata, groups, logger }: ReencodingOptions, row: BlobRow, database: DatabaseIdentity): Promise<boolean> {
   const lease = await groups.take(row.blobId)
   try {
     if (lease.group.id === row.pgId) return false

@@ -24,6 +24,8 @@ export interface MaintenanceOptions {
   /** Drives that are online. */
   drives(): DriveId[]
   inUse(): Promise<ReadonlySet<PgId>>
+  /** A placement group was sealed: caches of the open ones, in any thread, are to be dropped. */
+  groupSealed(): void
   periods: MaintenancePeriods
 }
 
@@ -46,7 +48,7 @@ export interface Maintenance {
 }
 
 export function startMaintenance(options: MaintenanceOptions): Maintenance {
-  const { native, metadata, directory, groups, logger, drives, inUse, periods } = options
+  const { native, metadata, directory, groups, logger, drives, inUse, groupSealed, periods } = options
   const work = new BackgroundWork(logger)
   const guard = new RemovalGuard({ native, metadata, drives })
   const damage = new DamageReports(metadata, logger)
@@ -54,9 +56,9 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
 
   const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
   const tasks = [
-    groupUpkeep({ native, metadata, groups, logger, inUse }),
+    groupUpkeep({ metadata, groups, inUse, groupSealed }),
     shardRepair({ native, metadata, groups, logger, drives }),
-    reencoding({ native, metadata, groups, logger, inUse }),
+    reencoding({ native, metadata, groups, logger }),
     garbageCollection({ native, metadata, groups, guard, logger, drives }),
     orphanCollection({ native, metadata, groups, guard, drives, minAgeMs: periods.orphanAgeMs }),
     compaction({ native, drives }),

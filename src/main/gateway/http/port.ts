@@ -5,6 +5,20 @@
  */
 import net from 'node:net'
 
+/** A port that the system has free now, for threads that are to share it. */
+export function anyPort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer()
+    server.once('error', reject)
+    server.listen({ host, port: 0, exclusive: true }, () => {
+      const { port } = server.address() as net.AddressInfo
+      server.close(() => {
+        resolve(port)
+      })
+    })
+  })
+}
+
 /** @throws Error (code EADDRINUSE, EACCES, EADDRNOTAVAIL …) when the address cannot be bound by this process alone */
 export function assertPortFree({ host, port }: { host: string; port: number }): Promise<void> {
   if (port === 0) return Promise.resolve()
