@@ -72,7 +72,9 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     this.#readStates()
     const watch = (): void => {
       this.#timer = setTimeout(() => {
-        this.#watching = this.#watch().finally(() => {
+        this.#watching = this.#watch().catch((error: unknown) => {
+          this.#options.logger.error({ err: error }, 'the drives could not be looked at, trying again')
+        }).finally(() => {
           if (this.#timer !== null) watch()
         })
       }, WATCH_MS)
@@ -147,19 +149,30 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
       const info = await native.openDrive({
         path: drive.path, deploymentId, driveId: expected, reserveBytes: reserveBytes(totalBytes),
       })
-      drive.driveId = info.driveId as DriveId
-      KnownDrives.load(this.#options.stateDir).remember(drive.path, drive.driveId)
-      await this.#options.metadata.registerDrive({
-        driveId: drive.driveId, nodeId: this.#options.nodeId, path: drive.path, totalBytes,
-      })
+      const driveId = info.driveId as DriveId
+      try {
+        await this.#register(drive.path, driveId, totalBytes)
+      } catch (error) {
+        // an open drive is locked: the next try could not open it
+        await native.closeDrive(driveId)
+        throw error
+      }
+      drive.driveId = driveId
       drive.totalBytes = totalBytes
       this.#set(drive, 'online', '')
-      if (!this.#everTwoDrives) await this.#countDrives()
       logger.info({ drive: drive.driveId, path: drive.path, io: info.io, recoveredRecords: info.recoveredRecords, recoveryMs: info.recoveryMs }, 'drive online')
       this.emit('online', drive.driveId)
     } catch (error) {
       this.#set(drive, 'offline', describe(error))
     }
+  }
+
+  /** Makes a drive known before it takes its first shard: to this node, and to the deployment, which counts its drives. */
+  async #register(path: string, driveId: DriveId, totalBytes: number): Promise<void> {
+    const { metadata, nodeId, stateDir } = this.#options
+    KnownDrives.load(stateDir).remember(path, driveId)
+    await metadata.registerDrive({ driveId, nodeId, path, totalBytes })
+    if (!this.#everTwoDrives) await this.#countDrives()
   }
 
   /** The id of the drive to open at this path (made if the path is new), or null when it stays offline. */
