@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
+use crate::buffers::Buffers;
 use crate::drives::OpenDrive;
 use crate::error::{Error, Result};
 use crate::handles::Handles;
@@ -110,6 +111,7 @@ impl EngineStats {
 pub struct Engine {
     pub registry: Registry,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) jobs: Queue<Arc<Upload>>,
     pub(crate) limits: Limits,
     pub(crate) counters: Counters,
@@ -139,6 +141,7 @@ impl Engine {
         let engine = Arc::new_cyclic(|engine| Engine {
             registry: Registry::default(),
             budget: Budget::new(options.memory_limit_bytes),
+            buffers: Buffers::new(options.memory_limit_bytes),
             jobs: Queue::new(
                 options.runtime_threads,
                 own_workers(engine.clone(), handle.clone()),
@@ -260,6 +263,16 @@ impl Engine {
             .await
     }
 
+    /// Ends an upload whose body came whole and is small enough to be handed back at once; its handle is gone then, also
+    /// after an error. None: it is not, and goes on.
+    pub fn finish_inline(&self, handle: u64) -> Result<Option<UploadResult>> {
+        let finished = self.upload(handle)?.finish_inline();
+        if !matches!(finished, Ok(None)) {
+            self.uploads.remove(handle);
+        }
+        finished
+    }
+
     /// No error if it is gone.
     pub fn abort_upload(&self, handle: u64) {
         if let Some(upload) = self.uploads.remove(handle) {
@@ -303,12 +316,16 @@ impl Engine {
 
     /// Opens, reads and closes in one.
     pub async fn read_all(self: &Arc<Self>, options: ReadOptions) -> Result<Vec<u8>> {
+        let length = options.length as usize;
         let read = Read::open(self, options)?;
-        let mut all = Vec::with_capacity(read.remaining() as usize);
+        let mut all = Vec::with_capacity(length);
         while read.ready().await? > 0 {
             for bytes in read.take_all() {
                 all.extend_from_slice(&bytes);
             }
+        }
+        if all.len() != length {
+            return Err(Error::internal(format!("{} of {length} bytes", all.len())));
         }
         Ok(all)
     }

@@ -3,6 +3,7 @@
 //! [`Engine`] is the way in. See native/CONTRACT.md for the stored form and src/shared/native.ts for what each operation
 //! promises.
 
+mod buffers;
 mod drives;
 mod engine;
 mod error;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anvil_codec::rs::Code;
 
+use crate::buffers;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::layout;
@@ -33,6 +34,7 @@ impl Engine {
         let code = Code::new(pg.k, pg.m);
         let capacity =
             layout::stripe_buffer_bytes(source.layout.plain_bytes(0), blob.encrypted, pg.k, pg.m);
+        let capacity = buffers::size(capacity);
         let writer = BlobWriter::open(self, pg, blob.bucket, blob.blob)?;
         // The stripe being written, and the one being read.
         let memory = self
@@ -41,7 +43,7 @@ impl Engine {
             .zip(self.budget.reserve(capacity as u64, Level::Admission));
         let (memory, _reading) =
             memory.ok_or_else(|| Error::new(Kind::SlowDown, "no memory for a re-encoding now"))?;
-        let home = Home::new(memory);
+        let home = Home::new(&self.buffers, memory);
         let stripes = source.layout.stripes();
         if stripes == 1 {
             let blocks = self

@@ -65,19 +65,19 @@ pub fn crc_combine(
 /// Encrypts a small body as an upload would: ciphertext, then a tag for each 64 KiB unit. An empty body stays empty.
 pub fn seal_inline(data_key: &[u8; 32], blob: &Id128, data: &[u8]) -> Vec<u8> {
     let key = DataKey::from_bytes(data_key).blob_key(blob);
-    let mut payload = Vec::with_capacity(layout::payload_bytes(data.len(), true));
-    payload.extend_from_slice(data);
-    seal_payload(&mut payload, &key, 0);
+    let mut payload = vec![0; layout::payload_bytes(data.len(), true)];
+    let (sealed, tags) = payload.split_at_mut(data.len());
+    sealed.copy_from_slice(data);
+    seal_units(sealed, tags, &key, 0);
     payload
 }
 
-/// Encrypts in place, unit by unit, and appends the tags.
-pub(crate) fn seal_payload(data: &mut Vec<u8>, key: &BlobKey, first_unit: u64) {
-    let mut tags = Vec::with_capacity(layout::tag_bytes(data.len()));
-    for (number, unit) in (first_unit..).zip(data.chunks_mut(AEAD_UNIT_BYTES)) {
-        tags.extend_from_slice(&key.seal(number, unit));
+/// Encrypts in place, unit by unit; `tags` has room for the tag of each.
+pub(crate) fn seal_units(data: &mut [u8], tags: &mut [u8], key: &BlobKey, first_unit: u64) {
+    let units = (first_unit..).zip(data.chunks_mut(AEAD_UNIT_BYTES));
+    for ((number, unit), tag) in units.zip(tags.chunks_exact_mut(TAG_BYTES)) {
+        tag.copy_from_slice(&key.seal(number, unit));
     }
-    data.extend_from_slice(&tags);
 }
 
 /// Opens what [`seal_inline`] or an upload sealed.

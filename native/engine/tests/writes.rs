@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anvil_body::{AwsChunked, AwsChunkedOptions};
 use anvil_engine::target::ShardError;
 use anvil_engine::{Checksum, Flow, Kind, Limits, UploadOptions};
-use support::{Cluster, blob_id, body, drive_id, source, until};
+use support::{Cluster, blob_id, body, drive_id, limits, source, until};
 
 const TIGHT: u64 = 24 << 20;
 const SIZES: [usize; 2] = [10_000, 1_000_000];
@@ -311,4 +311,31 @@ fn who_cannot_be_admitted_is_told_to_slow_down() {
             .unwrap();
     }
     assert!(cluster.engine.stats().memory_peak_bytes <= 1 << 20);
+}
+
+#[test]
+fn a_write_that_fails_behind_its_seal_ends_at_once() {
+    let slow = Limits {
+        stall: Duration::from_secs(5),
+        ..limits()
+    };
+    let cluster = Cluster::with(2, 1, TIGHT, slow);
+    let sent = body(400_000, 9);
+    let started = Instant::now();
+    let refused = cluster.block_on(async {
+        let engine = cluster.engine.clone();
+        let handle = engine.open_upload(options(1))?;
+        support::feed(&engine, handle, &sent[..200_000], 50_000).await?;
+        cluster.drives[0].stall(true);
+        support::feed(&engine, handle, &sent[200_000..], 50_000).await?;
+        let ending = engine.clone();
+        let ending = tokio::spawn(async move { ending.finish_upload(handle).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cluster.drives[0].fail(Some(ShardError::Full));
+        cluster.drives[0].stall(false);
+        ending.await.unwrap()
+    });
+    assert_eq!(refused.unwrap_err().kind, Kind::InsufficientStorage);
+    assert!(started.elapsed() < Duration::from_secs(4));
+    assert!(cluster.becomes_empty());
 }

@@ -122,11 +122,6 @@ impl Read {
         }))
     }
 
-    /// Bytes that the reader has not taken yet.
-    pub fn remaining(&self) -> u64 {
-        self.end - self.state.lock().at
-    }
-
     /// Resolves with the number of bytes that wait; 0 at the end. The error of a read that failed comes after its good
     /// bytes, and again.
     pub async fn ready(&self) -> Result<usize> {
@@ -142,7 +137,9 @@ impl Read {
             self.fetch_ahead(&mut state);
             match state.fetching.pop_front() {
                 Some(first) => first,
-                None => return Ok(0),
+                None if state.next >= self.end => return Ok(0),
+                // The guarantee is there whenever nothing is fetched and nothing waits: an end here would be a short body.
+                None => return Err(state.fail(Error::internal("a read without its memory"))),
             }
         };
         let mut first = first;

@@ -10,6 +10,22 @@ use crate::write::Shards;
 type Trailers = Vec<(String, String)>;
 
 impl Upload {
+    /// [`Upload::finish`] for a body that fits `inline_bytes`, without waiting for anything. None: it does not fit, and
+    /// nothing has happened.
+    pub fn finish_inline(self: &Arc<Self>) -> Result<Option<UploadResult>> {
+        if !self.is_inline(&self.state.lock()) {
+            return Ok(None);
+        }
+        let finished = self
+            .end_of_body(&mut self.state.lock())
+            .and_then(|trailers| self.take_inline(&trailers));
+        match &finished {
+            Ok(_) => self.home.close(),
+            Err(error) => self.fail(error.clone()),
+        }
+        finished
+    }
+
     /// The body is complete. Resolves when enough members have their shard on stable storage; on an error nothing of the
     /// upload stays.
     pub async fn finish(self: &Arc<Self>) -> Result<UploadResult> {
@@ -23,7 +39,7 @@ impl Upload {
 
     async fn try_finish(self: &Arc<Self>) -> Result<UploadResult> {
         let trailers = self.end_of_body(&mut self.state.lock())?;
-        if let Some(result) = self.finish_inline(&trailers)? {
+        if let Some(result) = self.take_inline(&trailers)? {
             return Ok(result);
         }
         self.wait_until(|state| self.processed(state)).await?;
@@ -60,12 +76,17 @@ impl Upload {
         }
     }
 
+    fn is_inline(&self, state: &State) -> bool {
+        state.received == 0
+            || (state.submitted == 0
+                && state.spill.is_empty()
+                && state.received <= self.options.inline_bytes as u64)
+    }
+
     /// A small body is hashed here and now and never meets a drive.
-    fn finish_inline(&self, trailers: &Trailers) -> Result<Option<UploadResult>> {
+    fn take_inline(&self, trailers: &Trailers) -> Result<Option<UploadResult>> {
         let mut state = self.state.lock();
-        if state.received > 0
-            && (state.submitted > 0 || state.received > self.options.inline_bytes as u64)
-        {
+        if !self.is_inline(&state) {
             return Ok(None);
         }
         let body = state.current.take();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{State, Upload, slow_down, too_large};
+use crate::buffers;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::layout::{self, MAX_STRIPE_BYTES, STRIPE_STEP_BYTES};
@@ -175,7 +176,7 @@ pub(super) fn reserve_stripe(
         ),
         _ => (fair, fair),
     };
-    let bytes = layout::stripe_buffer_bytes(most, encrypted, k, m) as u64;
+    let bytes = buffers::size(layout::stripe_buffer_bytes(most, encrypted, k, m)) as u64;
     let reservation = engine
         .budget
         .reserve(bytes, Level::Admission)

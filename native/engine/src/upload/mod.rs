@@ -116,7 +116,7 @@ impl Upload {
             blob_key,
             stripe_bytes,
             stripe_capacity: capacity,
-            home: Home::new(reservation),
+            home: Home::new(&engine.buffers, reservation),
             state: Mutex::new(State {
                 failed: None,
                 ended: false,
@@ -174,14 +174,17 @@ impl Upload {
 
     /// Resolves when the upload takes more bytes again.
     pub async fn drained(self: &Arc<Self>) -> Result<()> {
-        self.wait_until(|state| {
-            state.check()?;
-            if !self.unspill(state)? {
-                return Ok(None);
-            }
-            Ok((self.under_way(state) <= self.most_under_way() / 2).then_some(()))
-        })
-        .await
+        let drained = self
+            .wait_until(|state| {
+                state.check()?;
+                if !self.unspill(state)? {
+                    return Ok(None);
+                }
+                Ok((self.under_way(state) <= self.most_under_way() / 2).then_some(()))
+            })
+            .await;
+        // Bytes that were taken may be lost by now: nothing may follow them.
+        drained.inspect_err(|error| self.fail(error.clone()))
     }
 
     /// Gives the upload up: what was written goes, in the background. No error if it is over.

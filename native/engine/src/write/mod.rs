@@ -155,7 +155,7 @@ impl BlobWriter {
             });
         }
         drop(report);
-        self.settle(reports, |_| started).await
+        self.settle(reports, |_| started, |_| None).await
     }
 
     /// A blob of several stripes: the writers make their shards durable.
@@ -169,7 +169,13 @@ impl BlobWriter {
             }
         }
         drop(report);
-        let mut outcome = self.settle(reports, |index| members[index].moved()).await;
+        let mut outcome = self
+            .settle(
+                reports,
+                |index| members[index].moved(),
+                |index| members[index].error(),
+            )
+            .await;
         for (index, error) in &mut outcome.left_out {
             let member = &members[*index];
             if let Some(reason) = member.error() {
@@ -184,9 +190,11 @@ impl BlobWriter {
         &self,
         reports: mpsc::UnboundedReceiver<member::Ended>,
         moved: impl Fn(usize) -> Instant,
+        failed: impl Fn(usize) -> Option<ShardError>,
     ) -> Outcome {
         let (members, quorum) = (self.pg.members.len(), self.pg.write_quorum());
-        settle(members, quorum, self.engine.limits.stall, reports, moved).await
+        let stall = self.engine.limits.stall;
+        settle(members, quorum, stall, reports, moved, failed).await
     }
 
     /// Takes back the shards of a write that did not reach its quorum.

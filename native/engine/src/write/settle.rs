@@ -59,7 +59,8 @@ impl Outcome {
     }
 }
 
-/// Collects the reports of `members` members. `moved(i)`: when member i last went forward.
+/// Collects the reports of `members` members. `moved(i)`: when member i last went forward. `failed(i)`: why it will not
+/// report any more; its writer may have dropped the report together with what else waited for it.
 ///
 /// A report that comes later finds the channel closed; whoever sends it then knows that nobody took note.
 pub(super) async fn settle(
@@ -68,10 +69,16 @@ pub(super) async fn settle(
     stall: Duration,
     mut reports: mpsc::UnboundedReceiver<Ended>,
     moved: impl Fn(usize) -> Instant,
+    failed: impl Fn(usize) -> Option<ShardError>,
 ) -> Outcome {
     let mut ended: Vec<Option<ShardResult<()>>> = vec![None; members];
     let mut last_report = Instant::now();
     loop {
+        for (index, end) in ended.iter_mut().enumerate() {
+            if end.is_none() {
+                *end = failed(index).map(Err);
+            }
+        }
         let durable = ended.iter().flatten().filter(|end| end.is_ok()).count();
         let awaited: Vec<usize> = (0..members)
             .filter(|index| ended[*index].is_none())

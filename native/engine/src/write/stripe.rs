@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use anvil_codec::UNIT_BYTES;
 use anvil_codec::aead::BlobKey;
 use anvil_codec::crc;
 use anvil_codec::rs::Code;
@@ -10,9 +11,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::buffers::{Buffer, Buffers};
 use crate::layout;
 use crate::memory::Reservation;
-use crate::small::seal_payload;
+use crate::small::seal_units;
 use crate::target::Block;
 
 /// Where an upload's memory comes home to: the reservation that it was admitted with returns here and not to the budget,
@@ -24,14 +26,16 @@ pub(crate) struct Home {
     alive: AtomicUsize,
     /// A buffer was released, or a job went on.
     pub(crate) changed: Notify,
+    buffers: Arc<Buffers>,
 }
 
 /// The reservation, or None while a stripe has it.
 type Guarantee = Option<Reservation>;
 
 impl Home {
-    pub(crate) fn new(reservation: Reservation) -> Arc<Home> {
+    pub(crate) fn new(buffers: &Arc<Buffers>, reservation: Reservation) -> Arc<Home> {
         Arc::new(Home {
+            buffers: buffers.clone(),
             guarantee: Mutex::new(Some(Some(reservation))),
             alive: AtomicUsize::new(0),
             changed: Notify::new(),
@@ -98,34 +102,47 @@ impl Drop for Lease {
 
 /// A stripe: first plaintext, then payload, then its k + m blocks, all in one allocation.
 pub(crate) struct Stripe {
-    data: Vec<u8>,
+    /// What lies behind `filled` is of an earlier stripe.
+    data: Buffer,
+    filled: usize,
     /// After `data`: the memory is free before the budget says so.
     _lease: Lease,
 }
 
 impl Stripe {
-    /// `capacity`: bytes of all of its blocks, so that the buffer never moves.
+    /// `capacity`: bytes of all of its blocks.
     pub(crate) fn new(capacity: usize, lease: Lease) -> Stripe {
         Stripe {
-            data: Vec::with_capacity(capacity),
+            data: lease.home.buffers.take(capacity),
+            filled: 0,
             _lease: lease,
         }
     }
 
     pub(crate) fn plain(&self) -> &[u8] {
-        &self.data
+        &self.data[..self.filled]
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.data.extend_from_slice(bytes);
+        let end = self.filled + bytes.len();
+        self.data[self.filled..end].copy_from_slice(bytes);
+        self.filled = end;
+    }
+
+    /// Plaintext becomes payload.
+    fn seal(&mut self, key: Option<&BlobKey>, first_unit: u64) {
+        if let Some(key) = key {
+            let end = layout::payload_bytes(self.filled, true);
+            let (plain, tags) = self.data[..end].split_at_mut(self.filled);
+            seal_units(plain, tags, key, first_unit);
+            self.filled = end;
+        }
     }
 
     /// The plaintext as stored inline: ciphertext and tags, or as it is.
     pub(crate) fn into_payload(mut self, key: Option<&BlobKey>) -> Vec<u8> {
-        if let Some(key) = key {
-            seal_payload(&mut self.data, key, 0);
-        }
-        std::mem::take(&mut self.data)
+        self.seal(key, 0);
+        self.plain().to_vec()
     }
 
     /// A buffer that already holds a payload, for [`Stripe::encode`] without a key.
@@ -145,26 +162,37 @@ impl Stripe {
         key: Option<&BlobKey>,
         first_unit: u64,
     ) -> Vec<Block> {
-        if let Some(key) = key {
-            seal_payload(&mut self.data, key, first_unit);
-        }
+        self.seal(key, first_unit);
         let (k, members) = (code.k(), code.k() + code.m());
-        let block_bytes = layout::block_bytes(self.data.len(), k);
-        self.data.resize(block_bytes * members, 0);
-        let (data, parity) = self.data.split_at_mut(block_bytes * k);
-        let data: Vec<&[u8]> = data.chunks_exact(block_bytes).collect();
-        let mut parity: Vec<&mut [u8]> = parity.chunks_exact_mut(block_bytes).collect();
-        if !parity.is_empty() {
-            code.encode(&data, &mut parity);
-        }
-        let crcs: Vec<Box<[u32]>> = self
-            .data
-            .chunks_exact(block_bytes)
-            .map(crc::crc32c_units)
+        let block_bytes = layout::block_bytes(self.filled, k);
+        self.data[self.filled..block_bytes * k].fill(0);
+        self.filled = block_bytes * members;
+        let (data, parity) = self.data[..self.filled].split_at_mut(block_bytes * k);
+        let mut crcs: Vec<Vec<u32>> = (0..members)
+            .map(|_| Vec::with_capacity(block_bytes.div_ceil(UNIT_BYTES)))
             .collect();
+        // Unit by unit, so that the checksums find in the cache what the code has just read and written.
+        for start in (0..block_bytes).step_by(UNIT_BYTES) {
+            let unit = start..(start + UNIT_BYTES).min(block_bytes);
+            let data: Vec<&[u8]> = data
+                .chunks_exact(block_bytes)
+                .map(|block| &block[unit.clone()])
+                .collect();
+            let mut parity: Vec<&mut [u8]> = parity
+                .chunks_exact_mut(block_bytes)
+                .map(|block| &mut block[unit.clone()])
+                .collect();
+            if !parity.is_empty() {
+                code.encode(&data, &mut parity);
+            }
+            let units = data.into_iter().chain(parity.iter().map(|unit| &**unit));
+            for (crcs, unit) in crcs.iter_mut().zip(units) {
+                crcs.push(crc::crc32c(unit));
+            }
+        }
+        let crcs = crcs.into_iter().map(Vec::into_boxed_slice);
         let whole = Bytes::from_owner(self);
-        crcs.into_iter()
-            .enumerate()
+        crcs.enumerate()
             .map(|(index, crcs)| Block {
                 data: whole.slice(index * block_bytes..(index + 1) * block_bytes),
                 crcs,
@@ -175,6 +203,6 @@ impl Stripe {
 
 impl AsRef<[u8]> for Stripe {
     fn as_ref(&self) -> &[u8] {
-        &self.data
+        &self.data[..self.filled]
     }
 }
