@@ -8,6 +8,7 @@
  *   npm run bench -- --workers 1,2,4       instead of 1, 2, 4 … up to the number of cores
  *   npm run bench -- --drives 6            drives of the node
  *   npm run bench -- --sizes 4096,65536    only these sizes
+ *   npm run bench -- --seconds 2          measured time of each case
  *   npm run bench -- --json FILE           where the JSON goes (default: out/bench.json)
  */
 import { spawnSync } from 'node:child_process'
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     workers: { type: 'string' },
     drives: { type: 'string', default: '1' },
     sizes: { type: 'string' },
+    seconds: { type: 'string' },
     json: { type: 'string', default: join(ROOT, 'out', 'bench.json') },
   },
 })
@@ -46,7 +48,8 @@ function workerCounts(): number[] {
 }
 
 function plan(): Plan {
-  const whole = options.quick ? QUICK : FULL
+  const chosen = options.quick ? QUICK : FULL
+  const whole = options.seconds === undefined ? chosen : { ...chosen, measureMs: Number(options.seconds) * 1000 }
   if (options.sizes === undefined) return whole
   const wanted = new Set(options.sizes.split(',').map(Number))
   return { ...whole, sizes: whole.sizes.filter(({ sizeBytes }) => wanted.has(sizeBytes)) }
