@@ -27,6 +27,15 @@ struct Site {
     kind: Kind,
 }
 
+/// A record, for those who damage it: offsets and lengths.
+#[cfg(test)]
+pub struct RecordSite {
+    pub path: String,
+    pub dedicated: bool,
+    pub header: (u64, u64),
+    pub data: (u64, u64),
+}
+
 impl Core {
     /// Verified bytes `[offset, offset + len)` of one block. A generation that is higher than what the drive was told must
     /// have been told to it before (see [`super::Op::Generation`]).
@@ -100,9 +109,9 @@ impl Core {
             .expect("the index is readable")
     }
 
-    /// Where the data of the first block lies: file, offset, length.
+    /// Where the record with the first block lies.
     #[cfg(test)]
-    pub fn data_of(&self, key: &ShardKey) -> Option<(String, u64, u64)> {
+    pub fn data_of(&self, key: &ShardKey) -> Option<RecordSite> {
         let entry = self.entry_of(key)?;
         let salt = self
             .index
@@ -111,11 +120,16 @@ impl Core {
             .get(&entry.log.epoch)
             .map(|shared| (shared.salt, shared.slot));
         let site = self.site(&entry, 0, salt)?;
-        Some((
-            site.file.path(),
-            site.offset + site.data_offset,
-            u64::from(entry.block_len(0)),
-        ))
+        let len = entry.block_len(0);
+        Some(RecordSite {
+            path: site.file.path(),
+            dedicated: entry.dedicated.is_some(),
+            header: (
+                site.offset,
+                (HEADER_BYTES + checksums_len(len as usize)) as u64,
+            ),
+            data: (site.offset + site.data_offset, u64::from(len)),
+        })
     }
 
     fn site(&self, entry: &Entry, block: u32, shared: Option<(u64, u64)>) -> Option<Site> {

@@ -176,11 +176,11 @@ impl SimDisk {
         (world.countdown, world.failing_sync) = (None, None);
     }
 
-    /// The power goes and comes back.
-    pub fn crash(&self) {
+    /// The power goes and comes back; the seed says what is torn, and what chance gives from then on.
+    pub fn crash(&self, seed: u64) {
         self.kill();
         let mut world = self.0.lock();
-        let mut rng = world.rng.clone();
+        let mut rng = Rng(seed);
         let names: BTreeSet<String> = world
             .names
             .keys()

@@ -1,9 +1,10 @@
 //! What a drive must hold: a map of what was acknowledged, and of what a crash leaves open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::step::Target;
 use crate::disk::sim::Rng;
 use crate::types::{Block, ShardKey};
 
@@ -46,8 +47,10 @@ pub struct Model {
     /// Lowest and highest value that the generation may have.
     pub generations: BTreeMap<u64, (u64, u64)>,
     pub marks: BTreeMap<String, Possible<String>>,
-    /// Shards of which a bit was turned.
-    pub damaged: BTreeSet<ShardKey>,
+    /// Shards of which a bit was turned, and where.
+    pub damaged: BTreeMap<ShardKey, Target>,
+    /// All that ever was in a shard.
+    pub older: BTreeMap<ShardKey, Vec<Content>>,
 }
 
 impl Model {
