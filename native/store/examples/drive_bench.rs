@@ -1,5 +1,5 @@
-//! What a drive does on this machine: `cargo run --release --example drive_bench -- FOLDER [SECONDS]`. The folder must not
-//! exist; it is removed at the end.
+//! What a drive does on this machine: `cargo run --release --example drive_bench -- FOLDER [SECONDS [CASE…]]`. The folder must
+//! not exist; it is removed at the end. Cases: `put-4k-1`, `put-64k-32`, … (length and writers), `read`, `stream`, `open`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -151,15 +151,30 @@ async fn main() {
     let (store, report) = DriveStore::open(OpenOptions::new(&path, [1; 16])).expect("opens");
     println!("io: {}", report.io);
     let next = Arc::new(AtomicU64::new(0));
-    for (writers, len) in [(1, 4096), (32, 4096), (256, 4096)] {
-        puts(&store, &next, writers, len, time).await;
+    let cases: Vec<String> = arguments.collect();
+    let wanted = |case: &str| cases.is_empty() || cases.iter().any(|wanted| wanted == case);
+    for (writers, kib) in [(1, 4), (32, 4), (256, 4)] {
+        if wanted(&format!("put-{kib}k-{writers}")) || wanted("read") {
+            puts(&store, &next, writers, kib << 10, time).await;
+        }
     }
-    let small = next.load(Relaxed);
-    reads(&store, small, 32, 4096, time).await;
-    for (writers, len) in [(1, 65536), (32, 65536), (32, 1 << 20)] {
-        puts(&store, &next, writers, len, time).await;
+    if wanted("read") {
+        reads(&store, next.load(Relaxed), 32, 4096, time).await;
     }
-    streams(&store, &next, 4, 32, 1 << 20, time).await;
+    for (writers, kib) in [(1, 64), (32, 64), (32, 1024)] {
+        if wanted(&format!("put-{kib}k-{writers}")) {
+            puts(&store, &next, writers, kib << 10, time).await;
+        }
+    }
+    if wanted("stream") {
+        streams(&store, &next, 4, 32, 1 << 20, time).await;
+    }
+    if !wanted("open") {
+        store.close().await;
+        drop(store);
+        std::fs::remove_dir_all(&path).expect("removed");
+        return;
+    }
     let start = Instant::now();
     store.close().await;
     drop(store);

@@ -44,7 +44,7 @@
 //! | 72 | | zeros |
 //!
 //! A shared segment has two copies, at 0 and 4096 (the one with the higher epoch, then kind, counts), and records from 8192 on;
-//! it is 64 MiB long, filled with zeros once and used again. A dedicated one has one copy and blocks from 4096 on.
+//! it is 64 MiB long and used again; a new one reads as zeros. A dedicated one has one copy and blocks from 4096 on.
 //!
 //! # Record
 //!

@@ -118,6 +118,7 @@ impl Core {
         self.timed_sync(active.file.as_ref())
             .map_err(|error| self.fail("fsync of the log", &error))?;
         self.check_in_place(active.file.as_ref())?;
+        log.usual_batch = (log.usual_batch * 7 + batch.len) / 8;
         add(&self.stats.writes, batch.records.len() as u64);
         add(&self.stats.written_bytes, batch.len);
         if let Some(active) = log.active.as_mut() {

@@ -11,6 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::{Disk, File, Space};
 use crate::format::identity::IDENTITY_FILE;
 
+/// Writes of this size are on their way to the drive before anyone asks for them to be durable.
+const WRITEBACK_BYTES: u64 = 1024 * 1024;
+
 pub struct RealDisk {
     root: PathBuf,
 }
@@ -108,6 +111,37 @@ fn space(path: &Path) -> io::Result<Space> {
 
 struct RealFile(fs::File);
 
+impl RealFile {
+    /// The drive gets to work on these bytes while the next ones are copied; durable they are only after `sync`, which also
+    /// tells of what went wrong here.
+    fn start_writeback(&self, offset: u64, len: u64) {
+        // SAFETY: a plain system call on a descriptor that lives as long as `self`.
+        unsafe {
+            libc::sync_file_range(
+                self.0.as_raw_fd(),
+                offset as libc::off64_t,
+                len as libc::off64_t,
+                libc::SYNC_FILE_RANGE_WRITE,
+            )
+        };
+    }
+}
+
+/// The first of `parts`: as many as one system call takes, and hardly more than [`WRITEBACK_BYTES`].
+fn some_of<'a, 'b>(parts: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
+    let mut bytes = 0;
+    let count = parts
+        .iter()
+        .take(1024)
+        .take_while(|part| {
+            let wanted = bytes < WRITEBACK_BYTES;
+            bytes += part.len() as u64;
+            wanted
+        })
+        .count();
+    &parts[..count]
+}
+
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut done = 0;
@@ -123,32 +157,38 @@ impl File for RealFile {
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
-        // The kernel takes at most 1024 parts at a time and may write fewer bytes than it was given.
-        for group in parts.chunks(1024) {
-            let mut rest: Vec<IoSlice<'_>> = group.iter().map(|part| IoSlice::new(part)).collect();
-            let mut rest = rest.as_mut_slice();
-            IoSlice::advance_slices(&mut rest, 0);
-            while !rest.is_empty() {
-                // SAFETY: IoSlice has the layout of iovec, `rest` outlives the call, and its length is at most 1024.
-                let written = unsafe {
-                    libc::pwritev(
-                        self.0.as_raw_fd(),
-                        rest.as_ptr().cast(),
-                        rest.len() as libc::c_int,
-                        offset as libc::off_t,
-                    )
-                };
-                match written {
-                    0 => return Err(io::ErrorKind::WriteZero.into()),
-                    written if written > 0 => {
-                        offset += written as u64;
-                        IoSlice::advance_slices(&mut rest, written as usize);
+        // What has been written and is not yet on its way to the drive.
+        let mut waiting = 0;
+        let mut rest: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut rest = rest.as_mut_slice();
+        IoSlice::advance_slices(&mut rest, 0);
+        while !rest.is_empty() {
+            let some = some_of(rest);
+            // SAFETY: IoSlice has the layout of iovec, `some` outlives the call, and its length is at most 1024.
+            let written = unsafe {
+                libc::pwritev(
+                    self.0.as_raw_fd(),
+                    some.as_ptr().cast(),
+                    some.len() as libc::c_int,
+                    offset as libc::off_t,
+                )
+            };
+            match written {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                written if written > 0 => {
+                    // May be less than was given.
+                    offset += written as u64;
+                    waiting += written as u64;
+                    IoSlice::advance_slices(&mut rest, written as usize);
+                    if waiting >= WRITEBACK_BYTES {
+                        self.start_writeback(offset - waiting, waiting);
+                        waiting = 0;
                     }
-                    _ => {
-                        let error = io::Error::last_os_error();
-                        if error.kind() != io::ErrorKind::Interrupted {
-                            return Err(error);
-                        }
+                }
+                _ => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(error);
                     }
                 }
             }

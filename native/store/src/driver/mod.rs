@@ -5,6 +5,7 @@ mod background;
 mod pool;
 mod queue;
 mod shard_writer;
+mod wake;
 mod writer;
 
 use std::future::Future;

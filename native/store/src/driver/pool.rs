@@ -37,6 +37,7 @@ pub fn start(shared: &Arc<Shared>, number: usize) -> std::io::Result<JoinHandle<
     Builder::new()
         .name(format!("anvil-io-{number}"))
         .spawn(move || {
+            super::wake::promptly();
             while let Some(job) = shared.io.take() {
                 job.run(&shared.core);
             }

@@ -19,6 +19,7 @@ pub struct Request {
 pub fn start(shared: &Arc<Shared>) -> std::io::Result<JoinHandle<()>> {
     let shared = shared.clone();
     Builder::new().name("anvil-log".into()).spawn(move || {
+        super::wake::promptly();
         while let Some(requests) = shared.log.take_all() {
             let mut ops = Vec::with_capacity(requests.len());
             let mut waiting = Vec::with_capacity(requests.len());
