@@ -83,7 +83,11 @@ async function withTarget(start: Promise<Target>, into: Measurement[]): Promise<
   }
 }
 
+// an interrupted run leaves no server behind: what was started is ended on `exit`
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+
 const startedMs = Date.now()
+const host = machine()
 const matrix: Measurement[] = []
 const others: Measurement[] = []
 const drives = Number(options.drives)
@@ -100,7 +104,7 @@ for (const { target, score } of ranks) process.stdout.write(`  ${(score * 100).t
 process.stdout.write(`${Math.round((Date.now() - startedMs) / 1000)} s\n`)
 
 const report: Report = {
-  machine: machine(),
+  machine: host,
   command: ['npm run bench', ...(process.argv.length > 2 ? ['--', ...process.argv.slice(2)] : [])].join(' '),
   date: new Date().toISOString().slice(0, 10),
   commit: spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: ROOT, encoding: 'utf8' }).stdout.trim(),

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { signedRequest } from '../test/support/raw-http.ts'
 import { s3Path } from '../test/support/sigv4.ts'
-import { sizeName, type Case, type Plan } from './cases.ts'
+import { sizeName, timesOf, type Case, type Plan } from './cases.ts'
 import { peakMemoryBytes, resetPeakMemory } from './processes.ts'
 import type { LoadMessage, LoadOrder, LoadResult } from './protocol.ts'
 import type { Target } from './target.ts'
@@ -38,7 +38,7 @@ let series = 0
 
 export async function measure(target: Target, one: Case, objects: number, plan: Plan): Promise<Measurement> {
   const order: LoadOrder = {
-    ...orderOf(target, one), objects, warmUpMs: plan.warmUpMs, measureMs: plan.measureMs,
+    ...orderOf(target, one), objects, ...timesOf(plan, one),
     prefix: one.operation === 'GET' ? prefixOf(one.sizeBytes) : `put${++series}`,
   }
   let before = { server: 0, database: 0 }

@@ -69,6 +69,7 @@ export async function startPeer(name: string): Promise<Target> {
   const log = openSync(join(dir, 'log'), 'a')
   const child = spawn(binary, args, { cwd: dir, env: { PATH: process.env['PATH'], HOME: dir, ...env }, stdio: ['ignore', log, log] })
   const exit = once(child, 'exit')
+  process.on('exit', () => child.kill('SIGKILL'))
   await until(`${name} answers`, async () => {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
     return (await signedRequest(port, credentials, { method: 'GET', path: '/' })).status === 200

@@ -1,6 +1,6 @@
 /** Tables for people: on the terminal and in docs/benchmark.md. */
 import { readFileSync } from 'node:fs'
-import { availableParallelism, cpus, release, totalmem } from 'node:os'
+import { availableParallelism, cpus, loadavg, release, totalmem } from 'node:os'
 import { MIB, sizeName } from './cases.ts'
 import type { Measurement } from './measure.ts'
 
@@ -11,6 +11,8 @@ export interface Machine {
   kernel: string
   node: string
   features: string
+  /** Before the run: near 0, or others were at work on the same cores. */
+  loadBefore: number
 }
 
 export function machine(): Machine {
@@ -18,6 +20,7 @@ export function machine(): Machine {
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism(), memoryGib: Math.round(totalmem() / 1024 / MIB), kernel: release(), node: process.version,
     features: ['avx2', 'avx512f', 'gfni', 'sha_ni', 'vaes'].filter((flag) => flags.includes(flag)).join(' '),
+    loadBefore: loadavg()[0] ?? 0,
   }
 }
 
@@ -90,7 +93,7 @@ export function markdown(report: Report): string {
 
 Made by \`${report.command}\` on ${report.date} at commit ${report.commit}; rewritten by each full run. The figures as they are, losers too.
 
-Machine: ${host.cpu}, ${host.cores} cores (${host.features}), ${host.memoryGib} GiB, Linux ${host.kernel}, Node ${host.node}. Server, its Postgres and the load (autocannon in a process of its own) share these cores.
+Machine: ${host.cpu}, ${host.cores} cores (${host.features}), ${host.memoryGib} GiB, Linux ${host.kernel}, Node ${host.node}. Server, its Postgres and the load (autocannon in a process of its own) share these cores. Load average before the run: ${host.loadBefore.toFixed(1)}${host.loadBefore > 1 ? ', so others were at work on this machine, and these figures are lower bounds: CPU per GB and per 1000 requests tell more than throughput' : ''}.
 
 MB are 10^6 bytes. CPU is that of the server and of its Postgres (\`of it db\`: Postgres alone, seconds per 1000 requests), user and system, per 10^9 bytes of bodies and per 1000 requests. \`load CPU\` is the load process's own, of one core: near 100 % it is the limit, not the server. \`failed\` counts every answer that is not 2xx and every broken connection.
 
