@@ -33,7 +33,7 @@ function toTry(config: Config, endpoint: string, firstApp: RunningNode['database
     `    export AWS_ACCESS_KEY_ID=${access} AWS_SECRET_ACCESS_KEY=${secret} AWS_REGION=${config.region} AWS_ENDPOINT_URL=${endpoint}`,
     '    aws s3 mb s3://photos && aws s3 cp README.md s3://photos/ && aws s3 ls s3://photos',
     `    rclone lsd ":s3,provider=Other,env_auth=true,endpoint='${endpoint}',region=${config.region}:"`,
-    `    curl -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' --aws-sigv4 aws:amz:${config.region}:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' ${endpoint}/`,
+    `    curl -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' --aws-sigv4 aws:amz:${config.region}:s3 --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" ${endpoint}/`,
     '',
   ]
 }
