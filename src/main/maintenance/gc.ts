@@ -19,13 +19,17 @@ export interface GarbageOptions {
   logger: Logger
   /** Drives that can be written now. */
   drives(): DriveId[]
+  /** Blobs of one round. @default 1000 */
+  batch?: number
 }
 
 const BATCH = 1000
 const IDLE_MS = 5000
 
 export function garbageCollection(options: GarbageOptions): BackgroundTask {
-  const { metadata, groups, guard, drives, native, logger } = options
+  const { metadata, groups, guard, drives, native, logger, batch = BATCH } = options
+  // what lies on a drive that is away waits for it, and must not stand before the rest
+  let reached: Garbage | undefined
   return {
     name: 'garbage collection',
     idleMs: IDLE_MS,
@@ -35,7 +39,8 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
         progress.now = `paused: ${guard.reason}`
         return false
       }
-      const items = await metadata.garbage(BATCH)
+      const items = await metadata.garbage(batch, reached)
+      reached = items.length === batch ? items.at(-1) : undefined
       if (items.length === 0) return false
       progress.now = `removing ${items.length} blobs`
       const lost = await lostDrives(metadata)
@@ -46,8 +51,7 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
       const gone: Garbage[] = items.filter((item) => !failed.has(item.blobId))
       await metadata.forgetGarbage(gone, database)
       count(progress, 'blobs', gone.length)
-      // what lies on a drive that is away waits for it
-      return items.length === BATCH && gone.length > 0
+      return items.length === batch
     },
   }
 }

@@ -5,10 +5,11 @@
  */
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import type { Native, ShardRecord } from '../../shared/native.ts'
-import type { BlobRow, ObjectMetadata } from '../metadata/contract.ts'
+import type { BlobRow, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask } from './background.ts'
 import type { RemovalGuard } from './removal-guard.ts'
+import { lostDrives } from './shard-removal.ts'
 
 export interface OrphanOptions {
   native: Native
@@ -55,8 +56,18 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
         const removable = new Set((await metadata.judgeCondemned(pairs, database)).map(pairKey))
-        const shards = suspects.filter((shard) => removable.has(pairKey(shard)))
-        const generations = await Promise.all(shards.map(async (shard) => (await groups.ensure(shard.pgId as PgId)).generation))
+        const shards: ShardRecord[] = []
+        const generations: number[] = []
+        for (const shard of suspects.filter((suspect) => removable.has(pairKey(suspect)))) {
+          const group = await groups.find(shard.pgId as PgId)
+          if (group === null) {
+            // of a database that this one does not know: for people to look at
+            count(progress, 'shards of unknown groups')
+            continue
+          }
+          shards.push(shard)
+          generations.push(group.generation)
+        }
         await native.deleteShards(driveId, shards.map(({ bucketId, blobId, pgId, index }) => ({ bucketId, blobId, pgId, index })), generations)
         count(progress, 'shards removed', shards.length)
       }
@@ -94,15 +105,28 @@ function uniquePairs(shards: ShardRecord[]): Pair[] {
   return [...pairs.values()]
 }
 
-/** Condemned rows stay until their group is closed (no commit can come any more) and no drive holds a shard of them. */
+/**
+ * Condemned rows stay until their group is closed (no commit can come any more) and no drive holds a shard of them. A drive
+ * that was declared lost never comes back.
+ */
 async function forgetDone({ native, metadata, groups, drives }: OrphanOptions): Promise<void> {
   const here = new Set(drives())
-  const done: Pair[] = []
-  for (const pair of await metadata.condemned(PAGE)) {
-    const group = await groups.reload(pair.pgId)
-    if (group.state !== 'closed' || !group.members.every((driveId) => here.has(driveId))) continue
-    const left = await Promise.all(group.members.map((driveId, index) => native.hasShard(driveId, { ...pair, index })))
-    if (!left.includes(true)) done.push(pair)
+  const lost = await lostDrives(metadata)
+  for (let page = await metadata.condemned(PAGE); page.length > 0; page = await metadata.condemned(PAGE, page.at(-1))) {
+    const closed = new Map<PgId, PlacementGroup | null>()
+    for (const { pgId } of page) {
+      if (closed.has(pgId)) continue
+      const group = await groups.refresh(pgId)
+      closed.set(pgId, group?.state === 'closed' ? group : null)
+    }
+    const done: Pair[] = []
+    for (const pair of page) {
+      const group = closed.get(pair.pgId) ?? null
+      if (group === null || !group.members.every((driveId) => here.has(driveId) || lost.has(driveId))) continue
+      const left = await Promise.all(group.members.map((driveId, index) => !lost.has(driveId) && native.hasShard(driveId, { ...pair, index })))
+      if (!left.includes(true)) done.push(pair)
+    }
+    await metadata.forgetCondemned(done)
+    if (page.length < PAGE) return
   }
-  if (done.length > 0) await metadata.forgetCondemned(done)
 }

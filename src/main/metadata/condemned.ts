@@ -13,6 +13,7 @@ import { NOW_MS } from './references.ts'
 import type { Transactions } from './transaction.ts'
 
 const HORIZON_POLL_MS = 20
+const ZERO_ID = '00000000000000000000000000000000'
 
 export interface Suspect {
   bucketId: BucketId
@@ -55,10 +56,11 @@ export class Condemned {
     )
   }
 
-  async condemned(limit: number): Promise<Suspect[]> {
+  async condemned(limit: number, after?: Suspect): Promise<Suspect[]> {
     const rows = await this.#pool.query<[BucketId, BlobId, PgId]>(
-      'SELECT bucket_id, blob_id, pg_id FROM condemned ORDER BY bucket_id, blob_id, pg_id LIMIT $1',
-      [limit],
+      `SELECT bucket_id, blob_id, pg_id FROM condemned WHERE (bucket_id, blob_id, pg_id) > ($2, $3, $4)
+       ORDER BY bucket_id, blob_id, pg_id LIMIT $1`,
+      [limit, after?.bucketId ?? -1, after?.blobId ?? ZERO_ID, after?.pgId ?? -1],
     )
     return rows.map(([bucketId, blobId, pgId]) => ({ bucketId, blobId, pgId }))
   }

@@ -337,8 +337,8 @@ export interface ObjectMetadata {
 
   // background work
   identity(): Promise<DatabaseIdentity>
-  /** Garbage old enough for every node's reads, oldest first. Its rows stay until `forgetGarbage`. */
-  garbage(limit: number): Promise<Garbage[]>
+  /** Garbage old enough for every node's reads, oldest first, after `after`. Its rows stay until `forgetGarbage`. */
+  garbage(limit: number, after?: Garbage): Promise<Garbage[]>
   forgetGarbage(items: Garbage[], under?: DatabaseIdentity): Promise<void>
   repairs(limit: number, after: number): Promise<RepairEntry[]>
   reportDamage(entries: Omit<RepairEntry, 'entryId' | 'reportedMs'>[]): Promise<void>
@@ -346,7 +346,8 @@ export interface ObjectMetadata {
   repairCount(): Promise<number>
   /** §13 rule 2, in the order of the rule: commit, horizon, wait, look, and only then true per suspect that may go. */
   condemn(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[]): Promise<void>
-  condemned(limit: number): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
+  /** In the order of their ids, after `after`. */
+  condemned(limit: number, after?: { bucketId: BucketId; blobId: BlobId; pgId: PgId }): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Waits for the horizon, then splits the condemned pairs into those that may be removed and those found referenced (which leave `condemned`). */
   judgeCondemned(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[], under?: DatabaseIdentity): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Condemned rows whose group is closed and whose shards are gone. */

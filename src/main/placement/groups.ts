@@ -84,6 +84,17 @@ export class PlacementGroups {
     return this.#known.get(id) ?? this.reload(id)
   }
 
+  /** Like `ensure`; null if there is no such group. */
+  async find(id: PgId): Promise<PlacementGroup | null> {
+    return this.#known.get(id) ?? this.refresh(id)
+  }
+
+  /** Like `reload`; null if there is no such group. */
+  async refresh(id: PgId): Promise<PlacementGroup | null> {
+    const group = await this.#options.metadata.placementGroup(id)
+    return group === null ? null : this.#learn(group)
+  }
+
   /** Reads the group's row again: after `Moved`, or when it was changed by this node. */
   async reload(id: PgId): Promise<PlacementGroup> {
     let loading = this.#loading.get(id)
@@ -119,9 +130,9 @@ export class PlacementGroups {
   }
 
   async #load(id: PgId): Promise<PlacementGroup> {
-    const group = await this.#options.metadata.placementGroup(id)
+    const group = await this.refresh(id)
     if (group === null) throw new AnvilError('ShardsUnavailable', `placement group ${id} is not known`)
-    return this.#learn(group)
+    return group
   }
 
   #learn(group: PlacementGroup): PlacementGroup {

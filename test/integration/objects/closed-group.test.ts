@@ -8,7 +8,7 @@ import type { PutObjectRequest } from '../../../src/main/objects/contract.ts'
 import type { BlobId, BucketId, PgId } from '../../../src/shared/ids.ts'
 import { MIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
-import { feed, startStorage, type StorageRig } from './rig.ts'
+import { feed, startStorage, type StorageRig } from '../../support/storage.ts'
 
 let rig: StorageRig
 before(async () => {

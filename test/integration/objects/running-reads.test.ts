@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { ObjectMetadata } from '../../../src/main/metadata/contract.ts'
 import { bytes } from '../../support/bytes.ts'
-import { startStorage, type StorageRig } from './rig.ts'
+import { startStorage, type StorageRig } from '../../support/storage.ts'
 
 let rig: StorageRig
 /** How many reads were registered at each look at a row. */

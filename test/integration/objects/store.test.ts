@@ -8,7 +8,7 @@ import { unspecifiedBody } from '../../../src/main/objects/body-writer.ts'
 import { MIB } from '../../../src/shared/limits.ts'
 import { monotonicMs } from '../../../src/shared/monotonic.ts'
 import { bytes, md5, md5Base64 } from '../../support/bytes.ts'
-import { feed, startStorage, type StorageRig } from './rig.ts'
+import { feed, startStorage, type StorageRig } from '../../support/storage.ts'
 
 let rig: StorageRig
 before(async () => {
