@@ -10,8 +10,9 @@ import { bucketDeletions } from './bucket-deletions.ts'
 import { compaction, scrubbing } from './drive-upkeep.ts'
 import { uploadExpiry } from './expired-uploads.ts'
 import { garbageCollection } from './gc.ts'
-import { groupUpkeep, reencoding } from './groups-upkeep.ts'
+import { groupUpkeep } from './groups-upkeep.ts'
 import { orphanCollection } from './orphans.ts'
+import { reencoding } from './reencoding.ts'
 import { RemovalGuard } from './removal-guard.ts'
 import { DamageReports, shardRepair } from './repair.ts'
 
@@ -85,7 +86,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
     confirmRemoval: () => guard.confirm(),
     async stop() {
       await work.stop()
-      await damage.flush()
+      await damage.stop()
     },
   }
 }

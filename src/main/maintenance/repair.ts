@@ -93,6 +93,7 @@ export class DamageReports {
   readonly #recent = new Map<string, number>()
   #pending: Damage[] = []
   #timer: NodeJS.Timeout | null = null
+  #stopped = false
   /** By reason, since the start. */
   readonly counters: Record<Damage['reason'], number> = { crc: 0, missing: 0, io: 0 }
 
@@ -113,7 +114,13 @@ export class DamageReports {
     this.counters[damage.reason]++
     this.#logger.warn({ ...damage }, 'damaged shard')
     this.#pending.push(damage)
-    this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS)
+    if (!this.#stopped) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS)
+  }
+
+  /** Writes what waits, if the database is there, and tries no more. */
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.flush()
   }
 
   /** Writes what waits to the queue; keeps it for the next time when the database is away. */
@@ -130,7 +137,7 @@ export class DamageReports {
     } catch (error) {
       this.#logger.warn({ err: error }, 'damaged shards could not be queued for repair, trying again')
       this.#pending.unshift(...batch)
-      this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 20)
+      if (!this.#stopped) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 20)
     }
   }
 }
