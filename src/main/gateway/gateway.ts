@@ -10,6 +10,7 @@ import { SigningKeys } from './auth/signing-key.ts'
 import { countRequest, type GatewayCounters, newCounters } from './counters.ts'
 import { type GatewayLogger, type GatewayHealth, type Outcome, RequestHandler } from './handler.ts'
 import { Exchange } from './http/exchange.ts'
+import { IntakeGate } from './http/intake-gate.ts'
 import { loadUws, type HttpRequest, type HttpResponse } from './http/load-uws.ts'
 import { Listener } from './http/listener.ts'
 import { newHostId, newRequestId } from './request-id.ts'
@@ -30,6 +31,8 @@ export interface GatewayOptions {
   health?: () => GatewayHealth | Promise<GatewayHealth>
   /** For /-/readyz: whether requests can be served now. */
   ready?: () => GatewayHealth | Promise<GatewayHealth>
+  /** Whether the bodies under way hold nearly all the memory that they may: then none is read on until they do not. */
+  intakeFull?: () => boolean
   /** Milliseconds since the epoch. @default Date.now */
   clock?: () => number
   /** Between two looks at the certificate's files. Milliseconds. @default 10000 */
@@ -59,6 +62,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 class S3Gateway implements Gateway {
   readonly #counters = newCounters()
   readonly #exchanges = new Set<Exchange>()
+  readonly #gate: IntakeGate
   readonly #handler: RequestHandler
   readonly #listener: Listener
   readonly #logger: GatewayLogger
@@ -69,7 +73,8 @@ class S3Gateway implements Gateway {
   #draining: Promise<void> | null = null
   #idle: (() => void) | null = null
 
-  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs }: GatewayOptions) {
+  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs, intakeFull }: GatewayOptions) {
+    this.#gate = new IntakeGate(intakeFull ?? (() => false), this.#exchanges)
     this.#logger = logger
     this.#tickMs = tickMs ?? TICK_MS
     this.#now = clock ?? Date.now
@@ -127,6 +132,7 @@ class S3Gateway implements Gateway {
       await new Promise((done) => setImmediate(done))
     }
     if (this.#ticker !== null) clearInterval(this.#ticker)
+    this.#gate.open()
     this.#listener.close()
   }
 
@@ -138,6 +144,9 @@ class S3Gateway implements Gateway {
       secure,
       commonHeaders: [['x-amz-request-id', requestId], ['x-amz-id-2', this.#hostId], ['Server', 'Anvil']],
       now: this.#now,
+      received: () => {
+        this.#gate.chunk()
+      },
       ended: () => {
         this.#ended(exchange, requestId, outcome, startedMs)
       },
@@ -147,6 +156,7 @@ class S3Gateway implements Gateway {
       },
     })
     this.#exchanges.add(exchange)
+    if (this.#gate.closed) exchange.hold()
     void this.#handler.handle(exchange, requestId, outcome)
   }
 

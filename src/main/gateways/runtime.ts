@@ -82,7 +82,7 @@ export function createGatewayRuntime(config: Config, storage: StorageRuntime, ho
   const store = new AnvilObjectStore({ native, groups, etag: config.etag, metadata, keys, directory, runningReads })
   const gateway = createGateway({
     store, directory, logger, region: config.region, listen: config.http, tls: config.tls, s3Domain: config.s3Domain,
-    health: () => host.health(), ready: () => host.ready(),
+    health: () => host.health(), ready: () => host.ready(), intakeFull: () => intakeFull(native),
   })
   return {
     inUse: () => groups.inUse,
@@ -90,4 +90,15 @@ export function createGatewayRuntime(config: Config, storage: StorageRuntime, ho
     listen: () => gateway.listen(),
     drain: (ms) => gateway.drain(ms),
   }
+}
+
+/**
+ * Above three quarters of the limit the addon takes only what sockets hand over beyond their upload's stripe; when most of
+ * that quarter is used, no body is read on.
+ */
+const INTAKE_SHARE = 0.85
+
+function intakeFull(native: Native): boolean {
+  const { memoryUsedBytes, memoryLimitBytes } = native.stats()
+  return memoryUsedBytes > memoryLimitBytes * INTAKE_SHARE
 }

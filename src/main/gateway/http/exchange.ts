@@ -48,6 +48,8 @@ export interface ExchangeOptions {
   now: () => number
   /** The rest of the answer's body cannot be read; the connection is cut. */
   sourceFailed(error: unknown): void
+  /** A chunk of a body was taken in. */
+  received(): void
   /** Called once, when nothing of the exchange is left. */
   ended(exchange: Exchange): void
 }
@@ -58,6 +60,9 @@ export class Exchange {
   /** Status that was answered; 0 before. */
   status = 0
   sentBytes = 0
+  /** The body's sink is full; all bodies are held back (see IntakeGate). */
+  #bodyPaused = false
+  #held = false
   #aborted = false
   #answered = false
   #over = false
@@ -83,10 +88,12 @@ export class Exchange {
     }
     this.body = new RequestBody({
       pause: () => {
+        this.#bodyPaused = true
         if (!this.#over) res.pause()
       },
       resume: () => {
-        if (!this.#over) res.resume()
+        this.#bodyPaused = false
+        if (!this.#over && !this.#held) res.resume()
       },
     }, options.now)
     res.onAborted(() => {
@@ -94,7 +101,22 @@ export class Exchange {
     })
     res.onData((chunk, last) => {
       this.body.push(new Uint8Array(chunk), last)
+      options.received()
     })
+  }
+
+  /** No more of the body is read until `release`. */
+  hold(): void {
+    if (this.#held || this.#over || this.body.complete) return
+    this.#held = true
+    this.#res.pause()
+  }
+
+  release(): void {
+    if (!this.#held) return
+    this.#held = false
+    this.body.restartClock()
+    if (!this.#over && !this.#bodyPaused) this.#res.resume()
   }
 
   get aborted(): boolean {
@@ -153,7 +175,7 @@ export class Exchange {
     if (this.#over) return
     if (!this.#answered) {
       if (!this.body.waitsForClient) return
-      if (nowMs - this.body.lastProgressMs > REQUEST_IDLE_MS) {
+      if (!this.#held && nowMs - this.body.lastProgressMs > REQUEST_IDLE_MS) {
         this.body.fail(new AnvilError('RequestTimeout', 'Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.'))
       } else {
         this.#putOffTimeout()
@@ -169,6 +191,7 @@ export class Exchange {
   #putOffTimeout(): void {
     this.#res.pause()
     this.#res.resume()
+    if (this.#held) this.#res.pause()
   }
 
   /** True when the connection can be used again after the answer. */

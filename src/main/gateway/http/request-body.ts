@@ -46,6 +46,11 @@ export class RequestBody {
     return !this.#complete && !this.#paused && this.#failure === null
   }
 
+  /** The client was held back and may send again: its time starts anew. */
+  restartClock(): void {
+    this.lastProgressMs = this.#now()
+  }
+
   /** Called by the connection. `chunk` is only valid during the call. */
   push(chunk: Uint8Array, last: boolean): void {
     this.received += chunk.length

@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { test } from 'node:test'
+import { IntakeGate, type Holdable } from './intake-gate.ts'
+
+class Request implements Holdable {
+  held = false
+  hold(): void {
+    this.held = true
+  }
+  release(): void {
+    this.held = false
+  }
+}
+
+test('all bodies rest while memory is short, and go on when it is there again', async () => {
+  let full = false
+  const requests = [new Request(), new Request()]
+  const gate = new IntakeGate(() => full, requests)
+  for (let i = 0; i < 100; i++) gate.chunk()
+  assert.equal(gate.closed, false)
+
+  full = true
+  let chunks = 0
+  while (!gate.closed) {
+    gate.chunk()
+    assert.ok(++chunks <= 8, 'the pressure is seen within eight chunks')
+  }
+  assert.deepEqual(requests.map(({ held }) => held), [true, true])
+  await sleep(30)
+  assert.equal(gate.closed, true, 'as long as memory is short')
+
+  full = false
+  for (const deadline = Date.now() + 2000; gate.closed && Date.now() < deadline;) await sleep(5)
+  assert.equal(gate.closed, false)
+  assert.deepEqual(requests.map(({ held }) => held), [false, false])
+})
