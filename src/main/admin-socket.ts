@@ -32,9 +32,10 @@ export async function openAdminSocket(stateDir: string, routes: AdminRoutes, log
       response.end(`${JSON.stringify(body)}\n`)
     }
     if (handler === undefined) return send(404, { error: `no ${request.method} ${request.url}` })
-    Promise.resolve().then(handler).then((body) => send(200, body ?? {}), (error: unknown) => {
+    Promise.resolve().then(handler).then((body) => send(200, body ?? {})).catch((error: unknown) => {
       logger.error({ err: error, request: request.url }, 'admin request failed')
-      send(500, { error: error instanceof Error ? error.message : String(error) })
+      if (response.headersSent) response.destroy()
+      else send(500, { error: error instanceof Error ? error.message : String(error) })
     })
   })
   await listen(server, path)

@@ -123,7 +123,7 @@ async function forgetDone({ native, metadata, groups, drives }: OrphanOptions): 
     for (const pair of page) {
       const group = closed.get(pair.pgId) ?? null
       if (group === null || !group.members.every((driveId) => here.has(driveId) || lost.has(driveId))) continue
-      const left = await Promise.all(group.members.map((driveId, index) => !lost.has(driveId) && native.hasShard(driveId, { ...pair, index })))
+      const left = await Promise.all(group.members.map(async (driveId, index) => !lost.has(driveId) && (await native.hasShard(driveId, { ...pair, index }))))
       if (!left.includes(true)) done.push(pair)
     }
     await metadata.forgetCondemned(done)
