@@ -1,7 +1,9 @@
 //! What a drive does on this machine: `cargo run --release --example drive_bench -- FOLDER [SECONDS [CASE…]]`. The folder must
-//! not exist; it is removed at the end. Cases: `put-4k-1`, `put-64k-32`, … (length and writers), `read`, `stream`, `open`.
+//! not exist; it is removed at the end. Cases: `put-4k-1`, `put-64k-32`, … (length and writers), `read`, `read-64k`, `stream`, `open`.
 
-use std::path::PathBuf;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -106,16 +108,41 @@ async fn streams(
     );
 }
 
-async fn reads(store: &DriveStore, count: u64, readers: usize, len: u32, time: Duration) {
+/// Reads shards of `keys`; without `cold` from the page cache, with it what lies in the folder leaves the page cache all the time.
+async fn reads(
+    store: &DriveStore,
+    keys: Range<u64>,
+    readers: usize,
+    len: u32,
+    time: Duration,
+    cold: Option<&Path>,
+) {
     let start = Instant::now();
+    let count = keys.end - keys.start;
+    let emptying = cold.map(|path| {
+        let segments = path.join("segments");
+        std::thread::spawn(move || {
+            while start.elapsed() < time {
+                for entry in std::fs::read_dir(&segments).expect("segments") {
+                    let file = std::fs::File::open(entry.expect("a file").path()).expect("open");
+                    // SAFETY: a plain system call on an open descriptor.
+                    unsafe {
+                        libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED)
+                    };
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        })
+    });
     let tasks: Vec<_> = (0..readers as u64)
         .map(|reader| {
-            let store = store.clone();
+            let (store, keys) = (store.clone(), keys.clone());
             tokio::spawn(async move {
                 let (mut done, mut at) = (0u64, reader * 7919);
                 while start.elapsed() < time {
                     at = (at * 6_364_136_223 + 1_442_695) % count;
-                    store.read(&key(at), 1, 0, 0, len).await.expect("read");
+                    let wanted = key(keys.start + at);
+                    store.read(&wanted, 1, 0, 0, len).await.expect("read");
                     done += 1;
                 }
                 done
@@ -126,9 +153,17 @@ async fn reads(store: &DriveStore, count: u64, readers: usize, len: u32, time: D
     for task in tasks {
         done += task.await.expect("joined");
     }
+    if let Some(emptying) = emptying {
+        emptying.join().expect("joined");
+    }
     println!(
-        "read {} KiB x {readers} (cached): {:.0}/s",
+        "read {} KiB x {readers} ({}): {:.0}/s",
         len / 1024,
+        if cold.is_some() {
+            "not cached"
+        } else {
+            "cached"
+        },
         done as f64 / start.elapsed().as_secs_f64()
     );
 }
@@ -159,11 +194,19 @@ async fn main() {
         }
     }
     if wanted("read") {
-        reads(&store, next.load(Relaxed), 32, 4096, time).await;
+        let all = 0..next.load(Relaxed);
+        reads(&store, all.clone(), 32, 4096, time, None).await;
+        reads(&store, all, 32, 4096, time, Some(&path)).await;
     }
     for (writers, kib) in [(1, 64), (32, 64), (32, 1024)] {
         if wanted(&format!("put-{kib}k-{writers}")) {
             puts(&store, &next, writers, kib << 10, time).await;
+        }
+        if (writers, kib) == (32, 64) && wanted("read-64k") {
+            let first = next.load(Relaxed);
+            puts(&store, &next, writers, kib << 10, time).await;
+            let new = first..next.load(Relaxed);
+            reads(&store, new, 32, 65536, time, Some(&path)).await;
         }
     }
     if wanted("stream") {

@@ -70,5 +70,9 @@ pub const COMPACT_DEAD_PERCENT: u64 = 50;
 /// Threads that read and stream, per drive.
 pub const IO_THREADS: usize = 4;
 
+/// Reads of what is not in memory that are under way at once, per drive, each on a thread of its own. Sixteen give twice what
+/// four give; if they served what is in memory as well, they would halve that.
+pub const READ_DEPTH: usize = 16;
+
 /// How long a look at the free space of the file system is believed.
 pub const SPACE_CACHE_MS: u64 = 500;

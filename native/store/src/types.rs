@@ -172,6 +172,8 @@ pub struct OpenOptions {
     pub segment_bytes: u64,
     /// @default [`limits::IO_THREADS`]
     pub io_threads: usize,
+    /// Reads of what is not in memory that are under way at once. @default [`limits::READ_DEPTH`]
+    pub read_depth: usize,
 }
 
 impl OpenOptions {
@@ -183,6 +185,7 @@ impl OpenOptions {
             reserve_bytes: 0,
             segment_bytes: limits::SEGMENT_BYTES,
             io_threads: limits::IO_THREADS,
+            read_depth: limits::READ_DEPTH,
         }
     }
 }

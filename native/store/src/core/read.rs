@@ -27,6 +27,13 @@ struct Site {
     kind: Kind,
 }
 
+/// Why a read gave nothing.
+enum Missed {
+    Damaged(DamageReason),
+    /// Only the drive has it.
+    NotCached,
+}
+
 /// A record, for those who damage it: offsets and lengths.
 #[cfg(test)]
 pub struct RecordSite {
@@ -47,6 +54,31 @@ impl Core {
         offset: u32,
         len: u32,
     ) -> Result<Bytes> {
+        let read = self.try_read(key, generation, block, offset, len, false)?;
+        Ok(read.expect("a read that waits gives all or an error"))
+    }
+
+    /// The same, but `None` if it would have to wait for the drive.
+    pub fn read_cached(
+        &self,
+        key: &ShardKey,
+        generation: u64,
+        block: u32,
+        offset: u32,
+        len: u32,
+    ) -> Result<Option<Bytes>> {
+        self.try_read(key, generation, block, offset, len, true)
+    }
+
+    fn try_read(
+        &self,
+        key: &ShardKey,
+        generation: u64,
+        block: u32,
+        offset: u32,
+        len: u32,
+        cached: bool,
+    ) -> Result<Option<Bytes>> {
         loop {
             let (entry, site, _pin) = {
                 let index = self.index.read();
@@ -73,18 +105,21 @@ impl Core {
                 )));
             }
             let result = match site {
-                Some(site) => self.read_site(key, &entry, block, &site, offset, len),
-                None => Err(DamageReason::Missing),
+                Some(site) => {
+                    self.read_site(key, &entry, block, &site, offset..offset + len, cached)
+                }
+                None => Err(Missed::Damaged(DamageReason::Missing)),
             };
             match result {
                 Ok(bytes) => {
                     add(&self.stats.reads, 1);
                     add(&self.stats.read_bytes, u64::from(len));
-                    return Ok(bytes);
+                    return Ok(Some(bytes));
                 }
+                Err(Missed::NotCached) => return Ok(None),
                 // Not damage if the shard was moved, replaced or removed in the meantime.
                 Err(_) if self.index.read().lookup(key)? != Some(entry) => {}
-                Err(reason) => {
+                Err(Missed::Damaged(reason)) => {
                     let counter = if reason == DamageReason::Io {
                         &self.stats.io_errors
                     } else {
@@ -168,13 +203,14 @@ impl Core {
         entry: &Entry,
         block: u32,
         site: &Site,
-        offset: u32,
-        len: u32,
-    ) -> Result<Bytes, DamageReason> {
+        range: std::ops::Range<u32>,
+        cached: bool,
+    ) -> Result<Bytes, Missed> {
+        let (offset, len) = (range.start, range.end - range.start);
         let file = self
             .files
             .file(site.file)
-            .map_err(|error| damage_of(&error))?;
+            .map_err(|error| Missed::Damaged(damage_of(&error)))?;
         let block_len = entry.block_len(block) as usize;
         let head_len = HEADER_BYTES + checksums_len(block_len);
         let first = offset as usize / UNIT_BYTES;
@@ -184,7 +220,15 @@ impl Core {
             .min(block_len)
             .max(from);
         let read = |buffer: &mut [u8], at: u64| {
-            crate::disk::read_exact_at(file.as_ref(), buffer, at).map_err(|error| damage_of(&error))
+            let read = match cached {
+                true => file.read_cached_at(buffer, at),
+                false => crate::disk::read_exact_at(file.as_ref(), buffer, at).map(|()| true),
+            };
+            match read {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(Missed::NotCached),
+                Err(error) => Err(Missed::Damaged(damage_of(&error))),
+            }
         };
 
         let data_at = site.data_offset as usize;
@@ -201,18 +245,18 @@ impl Core {
             (Bytes::from(head), Bytes::from(data))
         };
 
-        let (header, crcs) =
-            Header::decode(&site.place, site.offset, &head).ok_or(DamageReason::Crc)?;
+        let (header, crcs) = Header::decode(&site.place, site.offset, &head)
+            .ok_or(Missed::Damaged(DamageReason::Crc))?;
         if header.kind != site.kind
             || header.key != *key
             || header.block != block
             || header.data_len as usize != block_len
         {
-            return Err(DamageReason::Crc);
+            return Err(Missed::Damaged(DamageReason::Crc));
         }
         let wanted = &crcs[first * 4..];
         if !units_match(&Masks::new(&site.place, key, block), first, &data, wanted) {
-            return Err(DamageReason::Crc);
+            return Err(Missed::Damaged(DamageReason::Crc));
         }
         let start = offset as usize - from;
         Ok(data.slice(start..start + len as usize))

@@ -41,6 +41,8 @@ pub struct Space {
 pub trait File: Send + Sync + 'static {
     /// Fills `buffer` from `offset`; fewer bytes only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fills `buffer` from what the operating system holds in memory; false if that is not all of it.
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool>;
     /// Writes all of `parts`, one behind the other, at `offset`.
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// Makes everything written before durable (data, and the length of the file).

@@ -156,6 +156,25 @@ impl File for RealFile {
         Ok(done)
     }
 
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        let part = libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: buffer.len(),
+        };
+        // SAFETY: one part, which lies in `buffer`.
+        let read = unsafe {
+            libc::preadv2(
+                self.0.as_raw_fd(),
+                &raw const part,
+                1,
+                offset as libc::off_t,
+                libc::RWF_NOWAIT,
+            )
+        };
+        // Whatever went wrong (EAGAIN mostly; a file system may not know the flag): a read that waits tells.
+        Ok(read == buffer.len() as isize)
+    }
+
     fn write_at(&self, parts: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         // What has been written and is not yet on its way to the drive.
         let mut waiting = 0;

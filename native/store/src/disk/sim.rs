@@ -394,6 +394,10 @@ impl File for SimFile {
         })
     }
 
+    fn read_cached_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<bool> {
+        Ok(self.read_at(buffer, offset)? == buffer.len())
+    }
+
     fn write_at(&self, parts: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         self.change(Change::Write(
             offset as usize,

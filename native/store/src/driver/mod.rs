@@ -46,6 +46,8 @@ struct Shared {
     core: Core,
     log: queue::Queue<writer::Request>,
     io: queue::Queue<pool::Job>,
+    /// Reads of what only the drive has: many at once, which the drive likes, on threads that mostly wait.
+    cold: queue::Queue<pool::Job>,
     background: queue::Queue<pool::Job>,
     /// Bounds the operations and the bytes that wait.
     ops: Arc<Semaphore>,
@@ -79,6 +81,7 @@ impl DriveStore {
             core,
             log: queue::Queue::default(),
             io: queue::Queue::default(),
+            cold: queue::Queue::default(),
             background: queue::Queue::default(),
             ops: Arc::new(Semaphore::new(QUEUE_OPS)),
             bytes: Arc::new(Semaphore::new(QUEUE_BYTES / PERMIT_BYTES)),
@@ -91,7 +94,18 @@ impl DriveStore {
             background::start_idle(&shared)?,
         ];
         for number in 0..options.io_threads.max(1) {
-            threads.push(pool::start(&shared, number)?);
+            threads.push(pool::start(
+                &shared,
+                format!("anvil-io-{number}"),
+                |shared| &shared.io,
+            )?);
+        }
+        for number in 0..options.read_depth.max(1) {
+            threads.push(pool::start(
+                &shared,
+                format!("anvil-read-{number}"),
+                |shared| &shared.cold,
+            )?);
         }
         Ok((
             Self(Arc::new(Handle {
@@ -191,12 +205,22 @@ impl DriveStore {
                     )
                     .await?;
             }
-            handle
-                .shared
+            let shared = &handle.shared;
+            let cached = shared
                 .on_io(0, move |core| {
-                    core.read(&key, generation, block, offset, len)
+                    core.read_cached(&key, generation, block, offset, len)
                 })
-                .await
+                .await?;
+            match cached {
+                Some(bytes) => Ok(bytes),
+                None => {
+                    shared
+                        .on(&shared.cold, 0, move |core| {
+                            core.read(&key, generation, block, offset, len)
+                        })
+                        .await
+                }
+            }
         }
     }
 
@@ -306,7 +330,7 @@ impl DriveStore {
     pub fn stats(&self) -> Stats {
         let shared = &self.0.shared;
         let mut stats = shared.core.stats();
-        stats.queue_depth = (shared.log.len() + shared.io.len()) as u64;
+        stats.queue_depth = (shared.log.len() + shared.io.len() + shared.cold.len()) as u64;
         stats
     }
 }
@@ -358,6 +382,15 @@ impl Shared {
         bytes: usize,
         work: impl FnOnce(&Core) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.on(&self.io, bytes, work).await
+    }
+
+    async fn on<T: Send + 'static>(
+        &self,
+        queue: &queue::Queue<pool::Job>,
+        bytes: usize,
+        work: impl FnOnce(&Core) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         if self.closed.load(Relaxed) {
             return Err(StoreError::Closed);
         }
@@ -369,7 +402,7 @@ impl Shared {
             .map_err(|_| StoreError::Closed)?;
         let room = self.room(bytes).await?;
         let (job, answer) = pool::Job::new(work, (slot, room));
-        self.io.push(job)?;
+        queue.push(job)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -393,6 +426,7 @@ impl Handle {
         }
         // First those that hand work to the log, then the log itself.
         self.shared.io.close();
+        self.shared.cold.close();
         self.shared.background.close();
         self.shared.log.close();
         for thread in threads.drain(..) {

@@ -6,6 +6,7 @@ use std::thread::{Builder, JoinHandle};
 use tokio::sync::oneshot;
 
 use super::Shared;
+use super::queue::Queue;
 use crate::core::Core;
 use crate::types::Result;
 
@@ -32,14 +33,16 @@ impl Job {
     }
 }
 
-pub fn start(shared: &Arc<Shared>, number: usize) -> std::io::Result<JoinHandle<()>> {
+pub fn start(
+    shared: &Arc<Shared>,
+    name: String,
+    queue: fn(&Shared) -> &Queue<Job>,
+) -> std::io::Result<JoinHandle<()>> {
     let shared = shared.clone();
-    Builder::new()
-        .name(format!("anvil-io-{number}"))
-        .spawn(move || {
-            super::wake::promptly();
-            while let Some(job) = shared.io.take() {
-                job.run(&shared.core);
-            }
-        })
+    Builder::new().name(name).spawn(move || {
+        super::wake::promptly();
+        while let Some(job) = queue(&shared).take() {
+            job.run(&shared.core);
+        }
+    })
 }
