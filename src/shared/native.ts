@@ -323,6 +323,11 @@ export interface Native {
    * handle is gone afterwards, also when it rejects; then nothing of the upload stays.
    */
   uploadFinish(handle: UploadHandle): Promise<UploadResult>
+  /**
+   * The same, done when it returns, for a body that fits `inlineBytes`: without a promise and a thread in between. Null: it
+   * does not fit and nothing has happened; use `uploadFinish`. Otherwise the handle is gone, also when it throws.
+   */
+  uploadFinishInline(handle: UploadHandle): UploadResult | null
   /** Gives the upload up and removes what was written. No error if it is gone. */
   uploadAbort(handle: UploadHandle): void
   /** Moves bytes from a read into an upload inside the addon; resolves when the read is at its end. Closes the read. */

@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { Worker } from 'node:worker_threads'
 import { Piscina } from 'piscina'
 import { loadNative } from '../shared/load-native.ts'
 import { type BlobSource, nativeError, nativeErrorKind, UPLOAD_PAUSE, type UploadOpen, type UploadResult } from '../shared/native.ts'
@@ -117,6 +118,42 @@ test('small and empty bodies come back in the result', async () => {
   assert.ok(native.sealInline(dataKey, blobId, body).equals(result.inline))
   const empty = await put(options(newBlob(), { pgId: 0, contentLength: 0, inlineBytes: 0 }), new Uint8Array(0))
   assert.deepEqual([empty.result.size, empty.result.inline?.length], [0, 0])
+})
+
+test('a small body can be finished without waiting', async () => {
+  const body = randomBytes(3000)
+  const dataKey = new Uint8Array(32).fill(7)
+  for (const contentLength of [3000, -1]) {
+    const blobId = newBlob()
+    const handle = native.openUpload(options(blobId, { contentLength, dataKey, sha256: true }))
+    native.uploadWrite(handle, body)
+    const result = native.uploadFinishInline(handle)
+    assert.equal(result?.md5, createHash('md5').update(body).digest('hex'))
+    assert.ok(native.openInline(dataKey, blobId, result!.inline!).equals(body))
+    assert.throws(() => native.uploadFinishInline(handle), refused('Aborted'))
+  }
+  const broken = native.openUpload(options(newBlob(), { contentLength: 3001 }))
+  native.uploadWrite(broken, body)
+  assert.throws(() => native.uploadFinishInline(broken), refused('IncompleteBody'))
+  const large = native.openUpload(options(newBlob()))
+  native.uploadWrite(large, randomBytes(4097))
+  assert.equal(native.uploadFinishInline(large), null)
+  assert.equal((await native.uploadFinish(large)).size, 4097)
+  assert.equal(native.stats().uploads, 0)
+  assert.equal(native.stats().memoryUsedBytes, 0)
+})
+
+test('promises of a thread that ends, and of one that waits for nothing else', async () => {
+  const url = new URL('../shared/load-native.ts', import.meta.url).href
+  const run = (code: string): Promise<number> =>
+    new Promise((resolve, reject) => {
+      const worker = new Worker(`import(${JSON.stringify(url)}).then(async ({ loadNative }) => { const native = loadNative(); ${code} })`, { eval: true })
+      worker.once('error', reject)
+      worker.once('exit', resolve)
+    })
+  const ask = `native.hasShard('${members[0]}', { bucketId: 1, blobId: '${newBlob()}', pgId: 1, index: 0 })`
+  assert.equal(await run(`for (let i = 0; i < 1000; i++) await ${ask}; process.exitCode = 7`), 7)
+  assert.equal(await run(`for (let i = 0; i < 1000; i++) void ${ask}; process.exit(8)`), 8)
 })
 
 test('many small uploads at once', async () => {

@@ -2,6 +2,10 @@
 
 use anvil_engine::Error;
 use anvil_engine::target::ShardKey;
+use napi::bindgen_prelude::{
+    FromNapiValue, ToNapiValue, TypeName, Uint8ArraySlice, ValidateNapiValue, ValueType,
+};
+use napi::{check_status, sys};
 use napi_derive::napi;
 
 use crate::guard::Fallible;
@@ -32,6 +36,55 @@ pub(crate) fn key(what: &str, bytes: &[u8]) -> Fallible<Option<[u8; 32]>> {
 /// 32 bytes.
 pub(crate) fn full_key(what: &str, bytes: &[u8]) -> Fallible<[u8; 32]> {
     key(what, bytes)?.ok_or_else(|| Error::internal(format!("{what} is empty")))
+}
+
+/// A few bytes taken out of a Uint8Array, without a reference to it that would have to be collected.
+pub struct Bytes(pub(crate) Vec<u8>);
+
+impl TypeName for Bytes {
+    fn type_name() -> &'static str {
+        "Uint8Array"
+    }
+
+    fn value_type() -> ValueType {
+        ValueType::Object
+    }
+}
+
+impl ValidateNapiValue for Bytes {}
+
+impl FromNapiValue for Bytes {
+    unsafe fn from_napi_value(env: sys::napi_env, value: sys::napi_value) -> napi::Result<Bytes> {
+        // SAFETY: by the caller.
+        let slice = unsafe { Uint8ArraySlice::from_napi_value(env, value)? };
+        Ok(Bytes(slice.to_vec()))
+    }
+}
+
+/// A Buffer in JavaScript's own memory: for small bodies cheaper than one that refers to ours.
+pub struct Copied(pub(crate) Vec<u8>);
+
+impl TypeName for Copied {
+    fn type_name() -> &'static str {
+        "Buffer"
+    }
+
+    fn value_type() -> ValueType {
+        ValueType::Object
+    }
+}
+
+impl ToNapiValue for Copied {
+    unsafe fn to_napi_value(env: sys::napi_env, bytes: Copied) -> napi::Result<sys::napi_value> {
+        let (mut data, mut buffer) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: `env` is good by the caller; pointer and length are those of the vector, which is only read.
+        let status = unsafe {
+            let from = bytes.0.as_ptr().cast();
+            sys::napi_create_buffer_copy(env, bytes.0.len(), from, &mut data, &mut buffer)
+        };
+        check_status!(status, "cannot make a Buffer")?;
+        Ok(buffer)
+    }
 }
 
 /// Names one shard.

@@ -6,10 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use anvil_engine::Error;
 use futures_util::FutureExt;
 use napi::Env;
-use napi::bindgen_prelude::{Object, PromiseRaw, ToNapiValue};
-use napi::{JsValue, Status};
+use napi::Status;
+use napi::bindgen_prelude::{PromiseRaw, ToNapiValue};
 
 use crate::process::engine;
+use crate::promises::Pending;
 
 pub(crate) type Fallible<T> = Result<T, Error>;
 
@@ -38,20 +39,15 @@ where
     F: Future<Output = Fallible<T>> + Send + 'static,
 {
     let engine = engine().map_err(thrown)?;
-    let (deferred, promise) = env.create_deferred::<J, _>()?;
+    let (promise, pending) = Pending::new(env)?;
     engine.spawn(async move {
         let result = AssertUnwindSafe(future).catch_unwind().await;
-        match result.unwrap_or_else(|panic| Err(Error::from_panic(panic))) {
-            Ok(value) => deferred.resolve(move |_| Ok(convert(value))),
-            Err(error) => deferred.reject(thrown(error)),
-        }
+        let result = result.unwrap_or_else(|panic| Err(Error::from_panic(panic)));
+        pending.settle(move |env| match result {
+            // SAFETY: `env` is that of the thread on which this runs.
+            Ok(value) => unsafe { J::to_napi_value(env, convert(value)) },
+            Err(error) => Err(thrown(error)),
+        });
     });
-    as_promise(env, promise)
-}
-
-fn as_promise<'env, J: 'static>(
-    env: &'env Env,
-    promise: Object<'env>,
-) -> napi::Result<PromiseRaw<'env, J>> {
-    Ok(PromiseRaw::new(env.raw(), promise.raw()))
+    Ok(PromiseRaw::new(env.raw(), promise))
 }

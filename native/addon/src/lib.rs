@@ -13,6 +13,7 @@ mod jobs;
 mod log;
 mod placement;
 mod process;
+mod promises;
 mod reads;
 mod small;
 mod uploads;

@@ -2,17 +2,17 @@
 
 use anvil_engine::{BlobSource as Source, Error, ReadOptions};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, PromiseRaw, Uint8Array};
+use napi::bindgen_prelude::{Buffer, PromiseRaw, Uint8ArraySlice};
 use napi_derive::napi;
 
-use crate::convert::{key, size};
+use crate::convert::{Bytes, key, size};
 use crate::guard::{self, Fallible};
 use crate::process::engine;
 
 /// Longest range that `readAll` takes.
 const READ_ALL_MAX_BYTES: u64 = 1 << 20;
 
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct BlobSource {
     pub bucket_id: f64,
     pub blob_id: String,
@@ -20,7 +20,8 @@ pub struct BlobSource {
     pub size: f64,
     pub stripe_bytes: f64,
     pub encrypted: bool,
-    pub data_key: Uint8Array,
+    #[napi(ts_type = "Uint8Array")]
+    pub data_key: Bytes,
 }
 
 impl BlobSource {
@@ -32,12 +33,12 @@ impl BlobSource {
             size: size("size", self.size)?,
             stripe_bytes: size("stripeBytes", self.stripe_bytes)? as usize,
             encrypted: self.encrypted,
-            data_key: key("dataKey", &self.data_key)?,
+            data_key: key("dataKey", &self.data_key.0)?,
         })
     }
 }
 
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct ReadOpen {
     pub offset: f64,
     pub length: f64,
@@ -47,7 +48,8 @@ pub struct ReadOpen {
     pub size: f64,
     pub stripe_bytes: f64,
     pub encrypted: bool,
-    pub data_key: Uint8Array,
+    #[napi(ts_type = "Uint8Array")]
+    pub data_key: Bytes,
 }
 
 impl ReadOpen {
@@ -87,7 +89,7 @@ pub fn read_ready<'env>(env: &'env Env, handle: f64) -> napi::Result<PromiseRaw<
 
 /// Copies at most target.length of the bytes that wait; how many.
 #[napi]
-pub fn read_copy(handle: f64, mut target: Uint8Array) -> napi::Result<f64> {
+pub fn read_copy(handle: f64, mut target: Uint8ArraySlice<'_>) -> napi::Result<f64> {
     guard::now(|| {
         let read = engine()?.read(handle as u64)?;
         // Safety: the array is JavaScript's, and this is its thread: nobody else reads or writes it during the call.

@@ -2,30 +2,31 @@
 
 use anvil_body::{AwsChunked as Decoder, AwsChunkedOptions, ChunkSigning};
 use anvil_engine::id::decode_hex;
-use anvil_engine::{Checksum, Error, Flow, UploadOptions};
+use anvil_engine::{Checksum, Error, Flow, UploadOptions, UploadResult as Finished};
 use napi::Env;
-use napi::bindgen_prelude::{Buffer, Either, Null, PromiseRaw, Uint8Array, Uint8ArraySlice};
+use napi::bindgen_prelude::{Either, Null, PromiseRaw, Uint8ArraySlice};
 use napi_derive::napi;
 
-use crate::convert::{key, size};
+use crate::convert::{Bytes, Copied, key, size};
 use crate::guard::{self, Fallible};
 use crate::process::engine;
 
 const UPLOAD_CONTINUE: u32 = 0;
 const UPLOAD_PAUSE: u32 = 1;
 
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct AwsChunked {
     pub signed: bool,
     pub trailer: bool,
     pub trailer_names: Vec<String>,
     pub seed_signature: String,
-    pub signing_key: Uint8Array,
+    #[napi(ts_type = "Uint8Array")]
+    pub signing_key: Bytes,
     pub amz_date: String,
     pub scope: String,
 }
 
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct UploadOpen {
     pub bucket_id: f64,
     pub blob_id: String,
@@ -45,10 +46,11 @@ pub struct UploadOpen {
     #[napi(ts_type = "'crc32' | 'crc32c' | 'crc64nvme' | 'sha1' | 'sha256' | ''")]
     pub expect_checksum_algorithm: String,
     pub checksum_trailer: String,
-    pub data_key: Uint8Array,
+    #[napi(ts_type = "Uint8Array")]
+    pub data_key: Bytes,
 }
 
-#[napi(object)]
+#[napi(object, object_from_js = false)]
 pub struct UploadResult {
     pub size: f64,
     pub stripe_bytes: f64,
@@ -57,7 +59,8 @@ pub struct UploadResult {
     pub sha256: String,
     pub checksums: Vec<String>,
     pub trailers: Vec<String>,
-    pub inline: Either<Buffer, Null>,
+    #[napi(ts_type = "Buffer | null")]
+    pub inline: Either<Copied, Null>,
     pub missing: Vec<u32>,
 }
 
@@ -95,7 +98,22 @@ pub fn upload_finish<'env>(
     guard::later(
         env,
         async move { engine()?.finish_upload(handle as u64).await },
-        |result| UploadResult {
+        UploadResult::from,
+    )
+}
+
+/// The same for a body that fits `inlineBytes`, done when this returns; null: it does not fit, use `uploadFinish`.
+#[napi(ts_return_type = "UploadResult | null")]
+pub fn upload_finish_inline(handle: f64) -> napi::Result<Either<UploadResult, Null>> {
+    guard::now(|| {
+        let finished = engine()?.finish_inline(handle as u64)?;
+        Ok(finished.map_or(Either::B(Null), |result| Either::A(result.into())))
+    })
+}
+
+impl From<Finished> for UploadResult {
+    fn from(result: Finished) -> UploadResult {
+        UploadResult {
             size: result.size as f64,
             stripe_bytes: result.stripe_bytes as f64,
             md5: result.md5,
@@ -109,14 +127,14 @@ pub fn upload_finish<'env>(
                 .collect(),
             inline: result
                 .inline
-                .map_or(Either::B(Null), |body| Either::A(body.into())),
+                .map_or(Either::B(Null), |body| Either::A(Copied(body))),
             missing: result
                 .missing
                 .into_iter()
                 .map(|index| index as u32)
                 .collect(),
-        },
-    )
+        }
+    }
 }
 
 /// Gives the upload up and removes what was written. No error if it is gone.
@@ -185,7 +203,7 @@ impl UploadOpen {
             let algorithm = checksum(algorithm)?;
             options.checksum_trailer = Some((self.checksum_trailer, algorithm));
         }
-        options.data_key = key("dataKey", &self.data_key)?;
+        options.data_key = key("dataKey", &self.data_key.0)?;
         Ok(options)
     }
 }
@@ -194,7 +212,7 @@ impl AwsChunked {
     fn decoder(self) -> Fallible<Decoder> {
         let signing = if self.signed {
             Some(ChunkSigning {
-                signing_key: self.signing_key.to_vec(),
+                signing_key: self.signing_key.0,
                 seed_signature: expected("seedSignature", &self.seed_signature)?
                     .ok_or_else(|| Error::internal("seedSignature is empty"))?,
                 amz_date: self.amz_date,

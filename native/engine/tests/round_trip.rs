@@ -3,9 +3,9 @@
 mod support;
 
 use anvil_engine::id::hex;
-use anvil_engine::{Checksum, SmallDigest, UploadOptions, digest};
+use anvil_engine::{Checksum, Kind, SmallDigest, UploadOptions, digest};
 use proptest::prelude::*;
-use support::{Cluster, blob_id, body, source};
+use support::{Cluster, blob_id, body, source, until};
 
 const MEMORY: u64 = 256 << 20;
 /// A budget that makes stripes 64 KiB, so that small bodies have many.
@@ -173,4 +173,32 @@ proptest! {
         }
         prop_assert_eq!(cluster.engine.stats().memory_used_bytes, 0);
     }
+}
+
+#[test]
+fn inline_bodies_can_be_finished_without_waiting() {
+    let cluster = Cluster::new(2, 1, 24 << 20);
+    for (announced, size) in [
+        (Some(3000), 3000),
+        (None, 3000),
+        (Some(3001), 3000),
+        (None, 5000),
+    ] {
+        let mut options = UploadOptions::new(1, blob_id(1), 1);
+        (options.content_length, options.inline_bytes, options.md5) = (announced, 4096, true);
+        let handle = cluster.engine.open_upload(options).unwrap();
+        let sent = body(size, 3);
+        cluster.engine.upload(handle).unwrap().write(&sent).unwrap();
+        match cluster.engine.finish_inline(handle) {
+            Ok(Some(result)) => assert_eq!(result.inline.as_ref(), Some(&sent)),
+            Ok(None) => {
+                assert_eq!(size, 5000);
+                let result = cluster.block_on(cluster.engine.finish_upload(handle));
+                assert_eq!(result.unwrap().inline, None);
+            }
+            Err(error) => assert_eq!((error.kind, announced), (Kind::IncompleteBody, Some(3001))),
+        }
+        assert!(cluster.engine.upload(handle).is_err());
+    }
+    assert!(until(|| cluster.engine.stats().memory_used_bytes == 0));
 }

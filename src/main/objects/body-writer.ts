@@ -154,7 +154,7 @@ export class BodyWriter {
   async #seal(): Promise<WrittenBody> {
     let result: UploadResult
     try {
-      result = await this.#native.uploadFinish(this.#handle)
+      result = this.#native.uploadFinishInline(this.#handle) ?? (await this.#native.uploadFinish(this.#handle))
     } catch (error) {
       this.#release()
       throw nativeError(error)

@@ -16,9 +16,8 @@ impl Upload {
         if !self.is_inline(&self.state.lock()) {
             return Ok(None);
         }
-        let finished = self
-            .end_of_body(&mut self.state.lock())
-            .and_then(|trailers| self.take_inline(&trailers));
+        let trailers = self.end_of_body(&mut self.state.lock());
+        let finished = trailers.and_then(|trailers| self.take_inline(&trailers));
         match &finished {
             Ok(_) => self.home.close(),
             Err(error) => self.fail(error.clone()),

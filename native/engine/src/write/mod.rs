@@ -7,7 +7,9 @@ mod stripe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use member::{Member, Message};
@@ -132,11 +134,16 @@ impl BlobWriter {
         });
     }
 
-    /// A blob of one stripe: one write on each member.
+    /// A blob of one stripe: one write on each member, all in the caller's task; only those that are left out go on in one
+    /// of their own.
     async fn put_all(&self, blocks: Vec<Block>) -> Outcome {
         let (report, reports) = mpsc::unbounded_channel();
         let started = Instant::now();
         let targets = self.engine.registry.members(&self.pg);
+        let mut puts = Puts {
+            engine: self.engine.clone(),
+            running: FuturesUnordered::new(),
+        };
         for ((index, target), block) in (0u8..).zip(targets).zip(blocks) {
             let report = report.clone();
             let Some(target) = target else {
@@ -146,16 +153,24 @@ impl BlobWriter {
             };
             let (key, generation) = (self.shard_key(index), self.pg.generation);
             let verdict = self.verdict.subscribe();
-            self.engine.spawn(async move {
+            puts.running.push(Box::pin(async move {
                 let written = target.put(key, generation, block).await;
                 let durable = written.is_ok();
                 if report.send((index.into(), written)).is_err() && durable {
                     remove_if_failed(&*target, key, generation, verdict).await;
                 }
-            });
+            }));
         }
         drop(report);
-        self.settle(reports, |_| started, |_| None).await
+        let settling = self.settle(reports, |_| started, |_| None);
+        tokio::pin!(settling);
+        loop {
+            tokio::select! {
+                biased;
+                Some(()) = puts.running.next() => {}
+                outcome = &mut settling => return outcome,
+            }
+        }
     }
 
     /// A blob of several stripes: the writers make their shards durable.
@@ -223,6 +238,22 @@ impl BlobWriter {
             blob: self.blob,
             pg: self.pg.id,
             index,
+        }
+    }
+}
+
+/// Writes under way. Dropping it gives up waiting for them: each still looks after its shard at its end.
+struct Puts {
+    engine: Arc<Engine>,
+    running: FuturesUnordered<BoxFuture<'static, ()>>,
+}
+
+impl Drop for Puts {
+    fn drop(&mut self) {
+        if !self.running.is_empty() {
+            let mut running = std::mem::take(&mut self.running);
+            self.engine
+                .spawn(async move { while running.next().await.is_some() {} });
         }
     }
 }
