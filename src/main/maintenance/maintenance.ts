@@ -56,9 +56,10 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
   native.setDamageListener((one) => damage.add(one))
 
   const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
+  const repair = shardRepair({ native, metadata, groups, logger, drives })
   const tasks = [
     groupUpkeep({ metadata, groups, inUse, groupSealed }),
-    shardRepair({ native, metadata, groups, logger, drives }),
+    repair,
     reencoding({ native, metadata, groups, logger }),
     garbageCollection({ native, metadata, groups, guard, logger, drives }),
     orphanCollection({ native, metadata, groups, guard, drives, minAgeMs: periods.orphanAgeMs }),
@@ -72,7 +73,8 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
   return {
     status: () => ({ tasks: work.status, damage: { ...damage.counters }, removalPaused: guard.reason }),
     driveOnline() {
-      work.wake('repair')
+      repair.retryAll()
+      work.wake(repair.name)
       work.wake('placement groups')
       work.wake('re-encoding')
     },

@@ -8,6 +8,7 @@ import { nativeErrorKind, type Damage, type Native } from '../../shared/native.t
 import type { BlobRow, ObjectMetadata, RepairEntry } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
+import { Backoff } from './backoff.ts'
 
 export interface RepairOptions {
   native: Native
@@ -30,10 +31,17 @@ export const storedBytes = (row: BlobRow) => ({
   encrypted: row.encrypted, dataKey: NO_KEY,
 })
 
-export function shardRepair(options: RepairOptions): BackgroundTask {
+export interface ShardRepair extends BackgroundTask {
+  /** A drive came back: what failed may be possible now. */
+  retryAll(): void
+}
+
+export function shardRepair(options: RepairOptions): ShardRepair {
   let after = 0
+  const backoff = new Backoff<number>()
   return {
     name: 'repair',
+    retryAll: () => backoff.reset(),
     idleMs: IDLE_MS,
     async round(progress, signal) {
       const entries = await options.metadata.repairs(BATCH, after)
@@ -41,14 +49,14 @@ export function shardRepair(options: RepairOptions): BackgroundTask {
         after = 0
         return false
       }
-      progress.now = `${await options.metadata.repairCount()} shards wait`
+      progress.now = `${await options.metadata.repairCount()} shards wait, ${backoff.size} of them could not be rebuilt yet`
       // entries whose drive is away stay; the next rounds look past them
       after = entries.length === BATCH ? entries.at(-1)!.entryId : 0
       const online = new Set(options.drives())
       const queue = [...entries]
       const worker = async (): Promise<void> => {
         for (let entry = queue.shift(); entry !== undefined && !signal.aborted; entry = queue.shift()) {
-          await repairOne(options, entry, online, progress)
+          if (backoff.isDue(entry.entryId, Date.now())) await repairOne(options, entry, online, progress, backoff)
         }
       }
       await Promise.all(Array.from({ length: CONCURRENCY }, worker))
@@ -57,12 +65,15 @@ export function shardRepair(options: RepairOptions): BackgroundTask {
   }
 }
 
-async function repairOne(options: RepairOptions, entry: RepairEntry, online: ReadonlySet<DriveId>, progress: Progress): Promise<void> {
+async function repairOne(
+  options: RepairOptions, entry: RepairEntry, online: ReadonlySet<DriveId>, progress: Progress, backoff: Backoff<number>,
+): Promise<void> {
   const { native, metadata, groups, logger } = options
   const row = await metadata.blob(entry.bucketId, entry.blobId)
   if (row === null || row.pgId !== entry.pgId) {
     // deleted, or re-encoded elsewhere since: nothing to repair here
     await metadata.forgetRepair([entry.entryId])
+    backoff.done(entry.entryId)
     return
   }
   const group = await groups.ensure(entry.pgId)
@@ -75,10 +86,14 @@ async function repairOne(options: RepairOptions, entry: RepairEntry, online: Rea
       count(progress, 'shards rebuilt')
     }
     await metadata.forgetRepair([entry.entryId])
+    backoff.done(entry.entryId)
   } catch (error) {
     count(progress, 'failures')
     if (nativeErrorKind(error) === 'Moved') await groups.reload(entry.pgId)
-    logger.warn({ err: error, blob: entry.blobId, pg: entry.pgId, index: entry.index }, 'a shard could not be rebuilt, trying again later')
+    const times = backoff.failed(entry.entryId, Date.now())
+    // told once; the progress shows how many wait
+    const level = times === 1 ? 'warn' : 'debug'
+    logger[level]({ err: error, blob: entry.blobId, pg: entry.pgId, index: entry.index, times }, 'a shard could not be rebuilt, trying again later')
   }
 }
 
