@@ -54,7 +54,7 @@ export class BlobRangeSource implements BodySource {
   constructor(reading: BlobReading, bucketId: BucketId, blob: BlobLayout, dataKey: Buffer, start: number, end: number) {
     this.#reading = reading
     this.#bucketId = bucketId
-    this.#blob = blob
+    this.#blob = { ...blob, pgId: reading.groups.relocated(blob.blobId) ?? blob.pgId }
     this.#dataKey = dataKey
     this.#offset = start
     this.#end = end
@@ -146,6 +146,7 @@ export class BlobRangeSource implements BodySource {
     const fresh = await groups.reload(row.pgId)
     if (row.pgId === this.#blob.pgId && fresh.generation === known.generation && !moved) throw failure
     this.#blob.pgId = row.pgId
+    groups.noteRelocation(this.#blob.blobId, row.pgId)
   }
 }
 

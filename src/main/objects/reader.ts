@@ -69,8 +69,7 @@ export class ObjectReader {
       case 'inline':
         return new BufferSource(openInline(this.#options.native, dataKey, body.blobId, body.data).subarray(start, end))
       case 'blob':
-        // a copy: a relocation is remembered in it
-        return new BlobRangeSource(this.#options, bucketId, { ...body.blob }, dataKey, start, end)
+        return new BlobRangeSource(this.#options, bucketId, body.blob, dataKey, start, end)
       case 'parts':
         return new PartsSource(this.#options, bucketId, body.uploadId, dataKey, start, end)
     }

@@ -32,6 +32,9 @@ export interface GroupLease {
   release(): void
 }
 
+/** Relocated blobs that are remembered, the latest found. */
+const MAX_RELOCATED = 100_000
+
 export class PlacementGroups {
   readonly #options: PlacementOptions
   /** The open group of each slot under the view of `#slotsVersion`. */
@@ -41,6 +44,7 @@ export class PlacementGroups {
   readonly #known = new Map<PgId, PlacementGroup>()
   readonly #loading = new Map<PgId, Promise<PlacementGroup>>()
   readonly #inUse = new Map<PgId, number>()
+  readonly #relocated = new Map<BlobId, PgId>()
 
   constructor(options: PlacementOptions) {
     this.#options = options
@@ -50,6 +54,18 @@ export class PlacementGroups {
   get code(): ErasureCode | null {
     this.#refreshView()
     return this.#code
+  }
+
+  /** Where a blob is whose row in `objects` may name an older group; undefined when it was never found elsewhere. */
+  relocated(blobId: BlobId): PgId | undefined {
+    return this.#relocated.get(blobId)
+  }
+
+  /** A blob was found in another group than its object's row names: the next read looks there first. */
+  noteRelocation(blobId: BlobId, pgId: PgId): void {
+    this.#relocated.delete(blobId)
+    this.#relocated.set(blobId, pgId)
+    if (this.#relocated.size > MAX_RELOCATED) this.#relocated.delete(this.#relocated.keys().next().value!)
   }
 
   /** Groups with an upload of this process in them: they must not be closed. */
