@@ -256,6 +256,9 @@ export declare function uploadDrained(handle: number): Promise<undefined>
 /** The body is complete: resolves when enough members have their shard on stable storage. */
 export declare function uploadFinish(handle: number): Promise<UploadResult>
 
+/** The same for a body that fits `inlineBytes`, done when this returns; null: it does not fit, use `uploadFinish`. */
+export declare function uploadFinishInline(handle: number): UploadResult | null
+
 /** Moves bytes from a read into an upload; resolves at the read's end, and closes the read. */
 export declare function uploadFrom(upload: number, read: number): Promise<undefined>
 
