@@ -51,7 +51,7 @@ export class Journal {
     this.#stop = false
     this.#writing = Array.from({ length: this.#options.writers }, (_, writer) => this.#write(writer))
     // what a writer finds wrong is reported by `stop`, not as an unhandled rejection meanwhile
-    for (const one of this.#writing) one.catch(() => {})
+    for (const one of this.#writing) one.catch(() => {}) // `stop` awaits the same promise
   }
 
   /** Resolves when every writer has heard of its last request. */
