@@ -128,8 +128,9 @@ test('a small body can be finished without waiting', async () => {
     const handle = native.openUpload(options(blobId, { contentLength, dataKey, sha256: true }))
     native.uploadWrite(handle, body)
     const result = native.uploadFinishInline(handle)
-    assert.equal(result?.md5, createHash('md5').update(body).digest('hex'))
-    assert.ok(native.openInline(dataKey, blobId, result!.inline!).equals(body))
+    assert.ok(result !== null)
+    assert.equal(result.md5, createHash('md5').update(body).digest('hex'))
+    assert.ok(native.openInline(dataKey, blobId, result.inline!).equals(body))
     assert.throws(() => native.uploadFinishInline(handle), refused('Aborted'))
   }
   const broken = native.openUpload(options(newBlob(), { contentLength: 3001 }))
