@@ -1,6 +1,6 @@
 //! A drive that failed stays failed: what the kernel holds of it can no longer be told from what the drive holds.
 
-use std::io::{self, IoSlice};
+use std::io;
 
 use super::Core;
 use crate::disk::{Disk, File, is_gone, is_no_space};
@@ -22,14 +22,16 @@ impl Core {
     /// Takes the drive out for good.
     pub(super) fn fail(&self, what: &str, error: &io::Error) -> StoreError {
         add(&self.stats.io_errors, 1);
-        if self.disk.check_there().is_err_and(|error| is_gone(&error)) {
+        if is_gone(error) && self.disk.check_there().is_err_and(|error| is_gone(&error)) {
             return self.gone(&format!("{what}: {error}"));
         }
         let mut failure = self.failure.lock();
         if failure.is_none() {
             let reason = format!("{what}: {error}");
             tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
-            leave_word(self.disk.as_ref(), &reason);
+            if let Err(error) = self.disk.leave_word(FAILED_FILE, reason.as_bytes()) {
+                tracing::error!(%error, "cannot leave word of the failure on the drive");
+            }
             *failure = Some(reason);
         }
         StoreError::Failed(failure.clone().unwrap_or_default())
@@ -72,17 +74,6 @@ impl Core {
         } else {
             self.fail(what, error)
         }
-    }
-}
-
-fn leave_word(disk: &dyn Disk, reason: &str) {
-    let written = disk.create(FAILED_FILE).and_then(|file| {
-        file.write_at(&[IoSlice::new(reason.as_bytes())], 0)?;
-        file.sync()?;
-        disk.sync_dir("")
-    });
-    if let Err(error) = written {
-        tracing::error!(%error, "cannot leave word of the failure on the drive");
     }
 }
 

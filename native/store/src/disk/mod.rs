@@ -21,6 +21,9 @@ pub trait Disk: Send + Sync + 'static {
     fn list(&self, dir: &str) -> io::Result<Vec<String>>;
     /// Makes creations and removals in a folder durable. `""` is the drive's folder itself.
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Makes a small file, durably, in the folder that was opened, wherever it is by now: also when it has been moved or its
+    /// file system unmounted lazily, and its path names nothing or another folder.
+    fn leave_word(&self, name: &str, text: &[u8]) -> io::Result<()>;
     fn space(&self) -> io::Result<Space>;
     /// Whether the folder is still there and still a drive's; an error of which [`is_gone`] holds if it is not.
     fn check_there(&self) -> io::Result<()>;

@@ -1,8 +1,9 @@
 //! The file system, by pread, pwritev and fdatasync.
 
+use std::ffi::CString;
 use std::fs;
-use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd;
+use std::io::{self, IoSlice, Write};
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,11 +17,15 @@ const WRITEBACK_BYTES: u64 = 1024 * 1024;
 
 pub struct RealDisk {
     root: PathBuf,
+    /// The folder itself.
+    folder: io::Result<fs::File>,
 }
 
 impl RealDisk {
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        let root = root.into();
+        let folder = fs::File::open(&root);
+        Self { root, folder }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -66,6 +71,31 @@ impl Disk for RealDisk {
         fs::File::open(self.at(dir))?.sync_all()
     }
 
+    fn leave_word(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        let folder = match &self.folder {
+            Ok(folder) => folder,
+            Err(error) => return Err(error.kind().into()),
+        };
+        let name = CString::new(name)?;
+        // SAFETY: the name ends with NUL, and the descriptor lives as long as `self`.
+        let file = unsafe {
+            libc::openat(
+                folder.as_raw_fd(),
+                name.as_ptr(),
+                libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC,
+                0o644,
+            )
+        };
+        if file < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a descriptor that was just opened and that nobody else has.
+        let mut file = unsafe { fs::File::from_raw_fd(file) };
+        file.write_all(text)?;
+        file.sync_all()?;
+        folder.sync_all()
+    }
+
     fn space(&self) -> io::Result<Space> {
         space(&self.root)
     }
@@ -95,7 +125,7 @@ impl Disk for RealDisk {
 
 fn space(path: &Path) -> io::Result<Space> {
     use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let path = CString::new(path.as_os_str().as_bytes())?;
     let mut stat = std::mem::MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: the path ends with NUL and `stat` has room for the answer.
     if unsafe { libc::statvfs(path.as_ptr(), stat.as_mut_ptr()) } != 0 {
