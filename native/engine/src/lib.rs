@@ -1,6 +1,6 @@
 //! The data path of Anvil without Node: uploads, the job queue, reads and repair over placement groups of drives.
 //!
-//! [`Engine`] is the way in. See native/CONTRACT.md for the stored form and src/shared/native.ts for what each operation
+//! [`Engine`] is the way in. See docs/ARCHITECTURE.md for the stored form and src/shared/native.ts for what each operation
 //! promises.
 
 mod buffers;
