@@ -32,7 +32,7 @@ export class Journal {
   readonly #keys = new Map<string, KeyState>()
   #writing: Promise<void>[] = []
   #stop = false
-  /** Writes and deletes that were answered with success. */
+  /** Objects whose PUT was answered with success. */
   acknowledged = 0
   /** Requests without an answer, or with a 5xx. */
   unanswered = 0
@@ -61,12 +61,13 @@ export class Journal {
     this.#writing = []
   }
 
-  /** Reads every key back; fails at the first that holds anything but what it may. */
+  /** Reads every key back; fails at the first that holds anything but what it may, or when there is nothing at all to read. */
   async verify(): Promise<void> {
     const waiting = [...this.#keys]
     await Promise.all(Array.from({ length: 16 }, async () => {
       for (let entry = waiting.pop(); entry !== undefined; entry = waiting.pop()) await this.#verifyKey(...entry)
     }))
+    assert.ok([...this.#keys.values()].some(({ acknowledged }) => acknowledged !== ABSENT), 'no object was there to be read')
   }
 
   async #verifyKey(key: string, state: KeyState): Promise<void> {
@@ -107,7 +108,7 @@ export class Journal {
       return
     }
     assert.ok(answer.status === 200 || answer.status === 204, `${method} ${key}: ${answer.status} ${answer.text}`)
-    this.acknowledged++
+    if (method === 'PUT') this.acknowledged++
     this.#keys.set(key, { acknowledged: outcome, unknown: new Set() })
   }
 }

@@ -113,9 +113,11 @@ describe('kill -9 under load', () => {
   })
 })
 
-/** Starts the writers and waits until so many of their writes were acknowledged. */
+/** Starts the writers and waits until so many of their writes were acknowledged, none of them refused. */
 async function underLoad(journal: Journal, writes: number): Promise<void> {
   const earlier = journal.acknowledged
+  const { unanswered } = journal
   journal.start()
   await until('the load runs', () => journal.acknowledged >= earlier + writes, { timeoutMs: 60_000 })
+  assert.equal(journal.unanswered, unanswered, 'a healthy node refused or dropped a request')
 }
