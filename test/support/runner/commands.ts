@@ -34,7 +34,7 @@ export async function runRust(): Promise<Counts> {
 
 async function runClippy(): Promise<Counts> {
   const { code } = await run('cargo', ['clippy', '--version'])
-  if (code === 0) return runTool('clippy', 'cargo', ['clippy', '--all-targets', ...cargoWorkspace, '--', '-D', 'warnings'])
+  if (code === 0) return runTool('clippy', 'cargo', ['clippy', '--profile', 'test', '--all-targets', ...cargoWorkspace, '--', '-D', 'warnings'])
   console.log('- clippy is not installed (rustup component add clippy)')
   return { ...noCounts, skipped: 1 }
 }
