@@ -12,7 +12,7 @@ import type { Logger } from './logger.ts'
 import { encodeMutation, mutationBytes, type Mutation, type MutationResult } from './mutation.ts'
 import { unavailable, UNREPLICATED, type Pool } from './pool.ts'
 import { batchText, OUTCOME, type ProgramName } from './programs.ts'
-import { ConnectionLost, isReadOnly, isTransient, isUniqueViolation, type Backend } from './session.ts'
+import { ConnectionLost, isReadOnly, isTransient, isUniqueViolation, type Backend, type Session } from './session.ts'
 
 const TRUNCATE_ROWS = 2000
 /** The temporary tables stay within temp_buffers. */
@@ -143,10 +143,14 @@ export class GroupCommit {
   /** Commits the rows that still wait for it; on return each of them is answered. */
   async #commit(batch: Pending[]): Promise<void> {
     for (;;) {
-      const rows = batch.filter((pending) => !pending.answered)
-      if (rows.length === 0) return
+      if (batch.every((pending) => pending.answered)) return
+      let rows: Pending[] = []
       try {
-        const outcome = await this.#attempt(rows)
+        const session = await this.#options.pool.acquire()
+        // only now: a row that was answered 503 while it waited for the connection must never be sent
+        rows = batch.filter((pending) => !pending.answered)
+        if (rows.length === 0) return this.#options.pool.release(session)
+        const outcome = await this.#attempt(session, rows)
         if (outcome !== null) return this.#answer(rows, outcome)
       } catch (error) {
         if (AnvilError.is(error)) {
@@ -161,9 +165,8 @@ export class GroupCommit {
   }
 
   /** One try on one connection; null when it is known to have had no effect. */
-  async #attempt(rows: Pending[]): Promise<BatchOutcome | null> {
+  async #attempt(session: Session, rows: Pending[]): Promise<BatchOutcome | null> {
     const { pool, ledger, logger } = this.#options
-    const session = await pool.acquire()
     const batchId = ledger.newId()
     const acknowledged = ledger.takeAcknowledged()
     const program = rows[0]!.mutation.program
