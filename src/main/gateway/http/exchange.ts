@@ -63,6 +63,8 @@ export class Exchange {
   /** The body's sink is full; all bodies are held back (see IntakeGate). */
   #bodyPaused = false
   #held = false
+  /** An answer that waits for the rest of the body. */
+  #postponed: Answer | null = null
   #aborted = false
   #answered = false
   #over = false
@@ -102,6 +104,7 @@ export class Exchange {
     res.onData((chunk, last) => {
       this.body.push(new Uint8Array(chunk), last)
       options.received()
+      if (this.body.complete) this.#sendPostponed()
     })
   }
 
@@ -129,6 +132,32 @@ export class Exchange {
       discardAnswer(answer)
       return
     }
+    if (this.#mustHearOut(answer)) {
+      this.#postponed = answer
+      this.body.discard()
+      return
+    }
+    this.#send(answer)
+  }
+
+  /**
+   * Whether the client must be heard out before it gets its refusal: when it asked for the connection to be closed (as the
+   * JavaScript SDK does with Expect: 100-continue), uWS closes it behind the answer; bytes that are still on their way then
+   * make the kernel reset the connection, and the client loses the answer.
+   */
+  #mustHearOut(answer: Answer): boolean {
+    if (this.body.complete || answer.close === true || answer.body.kind !== 'text') return false
+    if (this.head.headers.get('connection')?.toLowerCase() !== 'close') return false
+    return this.#announcedBytes() - this.body.received <= SWALLOW_BYTES
+  }
+
+  #sendPostponed(): void {
+    const answer = this.#postponed
+    this.#postponed = null
+    if (answer !== null && !this.#aborted) this.#send(answer)
+  }
+
+  #send(answer: Answer): void {
     this.#answered = true
     this.status = answer.status
     const close = answer.close === true || !this.#letBodyPass()
@@ -176,7 +205,8 @@ export class Exchange {
     if (!this.#answered) {
       if (!this.body.waitsForClient) return
       if (!this.#held && nowMs - this.body.lastProgressMs > REQUEST_IDLE_MS) {
-        this.body.fail(new AnvilError('RequestTimeout', 'Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.'))
+        if (this.#postponed !== null) this.#sendPostponed()
+        else this.body.fail(new AnvilError('RequestTimeout', 'Your socket connection to the server was not read from or written to within the timeout period. Idle connections will be closed.'))
       } else {
         this.#putOffTimeout()
       }
@@ -197,12 +227,20 @@ export class Exchange {
   /** True when the connection can be used again after the answer. */
   #letBodyPass(): boolean {
     if (this.body.complete) return true
-    const { headers } = this.head
-    const announced = headers.get('content-length')
-    const length = announced === undefined ? (headers.has('transfer-encoding') ? Number.POSITIVE_INFINITY : 0) : Number(announced)
-    if (!(length - this.body.received <= SWALLOW_BYTES)) return false
+    if (!(this.#announcedBytes() - this.body.received <= SWALLOW_BYTES)) return false
     this.body.discard()
     return true
+  }
+
+  /**
+   * How long the client says that its body is. The JavaScript SDK sends aws-chunked bodies with Transfer-Encoding: chunked,
+   * and tells the decoded length: the framing adds little. Infinity when nothing is told.
+   */
+  #announcedBytes(): number {
+    const { headers } = this.head
+    const length = headers.get('content-length') ?? headers.get('x-amz-decoded-content-length')
+    if (length !== undefined) return Number(length)
+    return headers.has('transfer-encoding') ? Number.POSITIVE_INFINITY : 0
   }
 
   #writeHead(answer: Answer): void {
