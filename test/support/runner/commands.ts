@@ -32,6 +32,17 @@ export async function runRust(): Promise<Counts> {
   return plus(counts, await runClippy())
 }
 
+/** The model of the data protocol (test/model), each check up to a number of states. */
+export async function runModel(): Promise<Counts> {
+  const manifest = path.join(root, 'test', 'model', 'Cargo.toml')
+  const targetDir = process.env['CARGO_TARGET_DIR'] ?? path.join(root, 'native', 'target')
+  const { output } = await run('cargo', ['run', '--release', '--quiet', '--manifest-path', manifest, '--target-dir', targetDir, '--', '--quick'])
+  const said = /^(\d+) as expected, (\d+) not as expected, (\d+) undecided$/m.exec(output)
+  if (said === null || said[2] !== '0') console.log(output.trimEnd())
+  if (said === null) return { ...noCounts, failed: 1 }
+  return { ...noCounts, passed: Number(said[1]), failed: Number(said[2]) }
+}
+
 async function runClippy(): Promise<Counts> {
   const { code } = await run('cargo', ['clippy', '--version'])
   if (code === 0) return runTool('clippy', 'cargo', ['clippy', '--profile', 'test', '--all-targets', ...cargoWorkspace, '--', '-D', 'warnings'])

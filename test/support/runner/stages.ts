@@ -1,5 +1,5 @@
 /** The stages of `npm test`, cheapest first. */
-import { installed, runRust, runTool } from './commands.ts'
+import { installed, runModel, runRust, runTool } from './commands.ts'
 import type { Counts } from './counts.ts'
 import { type NodeTestOptions, runNodeTests } from './node-tests.ts'
 
@@ -26,6 +26,7 @@ export const stages: Stage[] = [
   nodeStage('tidy'),
   nodeStage('unit'),
   { name: 'rust', takesFiles: false, run: runRust },
+  { name: 'model', takesFiles: false, run: runModel },
   nodeStage('integration'),
   nodeStage('e2e'),
 ]
