@@ -15,7 +15,7 @@ const allowed: Record<Room, Room[]> = {
   workers: ['shared'],
   // pure: no sockets, files or clocks of their own
   placement: ['shared', 'metadata/contract'],
-  gossip: ['shared'],
+  gossip: ['shared', 'membership/contract'],
   // adapters: each knows one thing of the outside
   secrets: ['shared'],
   observability: ['shared'],
