@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import { monotonicMs } from '../shared/monotonic.ts'
-import type { NodeRecord, ObjectMetadata } from './metadata/contract.ts'
+import type { NodeRegistration, ObjectMetadata } from './metadata/contract.ts'
 import { readPrivateFile, writePrivateFile } from './secrets/private-file.ts'
 
 const LEASE_MS = 30_000
@@ -16,7 +16,7 @@ export interface NodeLeaseOptions {
   /** This process holds its lock: every earlier process on it is dead, and its lease may be taken at once. */
   stateDir: string
   logger: Logger
-  node: Omit<NodeRecord, 'leaseUntilMs'>
+  node: NodeRegistration
   /** When the oldest running read of this process started (`monotonicMs`); null: none runs. */
   oldestReadMs(): Promise<number | null>
   /** Another live process has this node's identity: this one must end. */

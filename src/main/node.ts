@@ -4,6 +4,7 @@
 import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { loadNative } from '../shared/load-native.ts'
+import type { NodeId } from '../shared/ids.ts'
 import { DRAIN_MS } from '../shared/limits.ts'
 import type { Native } from '../shared/native.ts'
 import { openAdminSocket } from './admin-socket.ts'
@@ -13,9 +14,13 @@ import { LocalDrives } from './drives/local-drives.ts'
 import { anyPort, assertPortFree } from './gateway/index.ts'
 import { mainThreadGateways, threadGateways, type Gateways } from './gateways/gateways.ts'
 import type { NodeView } from './gateways/messages.ts'
+import { clusterStatusSource } from './cluster-status.ts'
+import type { StatusSource } from './grpc/cluster-service.ts'
+import { startGrpcServer, type GrpcServer } from './grpc/server.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
 import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
+import type { Member } from './membership/contract.ts'
 import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
 import { loadNodeId } from './node-id.ts'
 import { NodeLease } from './node-lease.ts'
@@ -48,6 +53,8 @@ export class StartError extends Error {
     this.lines = lines
   }
 }
+
+const STARTED_MS = Date.now()
 
 /** How often health is looked at for gateways in other threads. */
 const VIEW_MS = 500
@@ -139,6 +146,17 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   }), (part) => part.stop())
   drives.on('online', () => maintenance.driveOnline())
 
+  const status = clusterStatusSource({
+    deploymentId: databases.deploymentId, region: config.region, nodeId, embedded: config.globalDatabaseUrl === null,
+    metadata: storage.metadata, globalHealth: () => storage.directory.health(),
+    members: () => [selfMember(config, nodeId, lease.processId, drives)], problems: () => [],
+    placeable: () => view().drives, code: () => storage.groups.code, warnings: () => health.body.warnings,
+  })
+  const grpc = began('gRPC', await openGrpc(config, storage, status, logger), async (part) => {
+    part.setServing(false)
+    await part.close()
+  })
+
   began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health), logger), (part) => part.close())
   await requireFreePort(http)
   const { port } = await gateways.listen()
@@ -146,6 +164,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   // requests end before what serves them: drained first, although the gateways were made before other parts
   const stop = async (): Promise<void> => {
     draining = true
+    grpc.setServing(false)
     await gateways.drain(DRAIN_MS)
     await stopAll()
   }
@@ -166,6 +185,26 @@ async function requireFreePort(http: Config['http']): Promise<void> {
     await assertPortFree(http)
   } catch (error) {
     throw new StartError([`HTTP_BIND_ADDR is ${http.host}:${http.port}, must be an address that this node can listen on alone: ${(error as Error).message}`])
+  }
+}
+
+/** @throws StartError when its address is taken */
+async function openGrpc(config: Config, storage: StorageRuntime, status: StatusSource, logger: Logger): Promise<GrpcServer> {
+  const { grpc: listen, tls, jwtSecret } = config
+  try {
+    return await startGrpcServer({ listen, tls, jwtSecret, directory: storage.directory, status, logger })
+  } catch (error) {
+    throw new StartError([`GRPC_BIND_ADDR is ${listen.host}:${listen.port}, must be an address that this node can listen on alone: ${(error as Error).message}`])
+  }
+}
+
+/** What this node says of itself. */
+function selfMember(config: Config, nodeId: NodeId, processId: string, drives: LocalDrives): Member {
+  const announced = drives.all.flatMap(({ driveId, state, totalBytes, freeBytes }) =>
+    driveId !== null && (state === 'online' || state === 'full') ? [{ driveId, state, totalBytes, freeBytes }] : [])
+  return {
+    nodeId, processId, incarnation: STARTED_MS, region: config.region, zone: config.zone, addrs: config.publicAddrs,
+    grpcAddr: config.publicGrpcAddr, version: VERSION, startedMs: STARTED_MS, drives: announced, state: 'alive', changedMs: STARTED_MS, self: true,
   }
 }
 

@@ -46,6 +46,9 @@ const homes: Record<string, string[]> = {
   pg: ['src/main/postgres/', 'src/main/metadata/', 'src/main/directory/', 'src/main/gateways/', 'src/main/cli/'],
   'pg-copy-streams': ['src/main/metadata/'],
   commander: ['src/main/cli/'],
+  '@grpc/grpc-js': ['src/main/grpc/', 'src/main/cli/grpc-client.ts'],
+  jose: ['src/main/grpc/'],
+  'prom-client': ['src/main/observability/'],
 }
 
 /** Generated; for the compiler alone. */

@@ -1,8 +1,11 @@
 /** The style that a machine can check. */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'node:test'
+import { generateGrpcTypes } from '../../scripts/generate-grpc-types.mjs'
 import { testPatterns } from '../support/runner/stages.ts'
 import { files, handWritten, root } from './sources.ts'
 
@@ -48,6 +51,16 @@ test('generated files are as their generator makes them', { skip: process.env['C
   const generated = ['native/addon/index.d.ts']
   const changed = execFileSync('git', ['-c', 'safe.directory=*', 'diff', '--name-only', '--', ...generated], { cwd: root, encoding: 'utf8' })
   assert.equal(changed, '')
+})
+
+test('the types of gRPC messages are as proto/ makes them', () => {
+  const fresh = mkdtempSync(path.join(tmpdir(), 'anvil-grpc-types-'))
+  try {
+    generateGrpcTypes(fresh)
+    assert.equal(execFileSync('diff', ['-r', fresh, path.join(root, 'src/main/grpc/generated')], { encoding: 'utf8' }), '')
+  } finally {
+    rmSync(fresh, { recursive: true })
+  }
 })
 
 function places(pattern: RegExp, extensions?: string[]): string[] {

@@ -1,6 +1,7 @@
 /** The `anvil` command. */
 import { Command } from 'commander'
 import { addAdminCommands } from './admin.ts'
+import { addClusterCommands } from './cluster.ts'
 import { report } from './failure.ts'
 import { VERSION } from '../version.ts'
 import { runNodeCommand } from './run-node.ts'
@@ -14,6 +15,7 @@ const program = new Command('anvil')
   .exitOverride()
   .action(runNodeCommand)
 addAdminCommands(program)
+addClusterCommands(program)
 
 // `anvil admin status | head -3`: the reader has what it wanted
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -7,10 +7,24 @@ export const printJson = (value: unknown): void => printLine(JSON.stringify(valu
 /** Rows as a table with the given columns, or as a JSON array of whole rows. */
 export function printRows<T extends object>(rows: readonly T[], columns: readonly (keyof T & string)[], { json = false }: { json?: boolean } = {}): void {
   if (json) return printJson(rows)
-  if (rows.length === 0) return printLine('(none)')
+  for (const line of tableLines(rows, columns)) printLine(line)
+}
+
+/** Rows as the lines of a table with the given columns. */
+export function tableLines<T extends object>(rows: readonly T[], columns: readonly (keyof T & string)[]): string[] {
+  if (rows.length === 0) return ['(none)']
   const cells = [columns.map((column) => column.replace(/[A-Z]/g, ' $&').toUpperCase()), ...rows.map((row) => columns.map((column) => cell(row[column])))]
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i]!.length)))
-  for (const line of cells) printLine(line.map((text, i) => text.padEnd(widths[i]!)).join('  ').trimEnd())
+  return cells.map((line) => line.map((text, i) => text.padEnd(widths[i]!)).join('  ').trimEnd())
+}
+
+const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB']
+
+/** `1.5 GiB`. */
+export function formatBytes(bytes: number): string {
+  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1)
+  const value = bytes / 1024 ** power
+  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${UNITS[power]}`
 }
 
 /** Credentials, which are shown this once. */

@@ -200,7 +200,12 @@ export interface NodeRecord {
   version: string
   /** By the database's clock, when the lease ends. */
   leaseUntilMs: number
+  /** What its lease is now, by the database's clock; given back at a stop in order. */
+  lease: 'held' | 'expired' | 'released'
 }
+
+/** What a node says of itself when it starts. */
+export type NodeRegistration = Omit<NodeRecord, 'leaseUntilMs' | 'lease'>
 
 // ------------------------------------------------------------------------------------------------------- background work
 
@@ -319,7 +324,7 @@ export interface ObjectMetadata {
   blobsOfGroup(pgId: PgId, after: { bucketId: BucketId; blobId: BlobId } | null, limit: number): Promise<BlobRow[]>
 
   // nodes and drives
-  registerNode(node: Omit<NodeRecord, 'leaseUntilMs'>, leaseMs: number): Promise<void>
+  registerNode(node: NodeRegistration, leaseMs: number): Promise<void>
   /** False when the lease is held by another process of this node. */
   renewLease(nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null): Promise<boolean>
   /** Gives the lease of processes of this node that are known to be dead to this one; no error if they hold none. */
@@ -344,6 +349,8 @@ export interface ObjectMetadata {
   reportDamage(entries: Omit<RepairEntry, 'entryId' | 'reportedMs'>[]): Promise<void>
   forgetRepair(entryIds: number[], under?: DatabaseIdentity): Promise<void>
   repairCount(): Promise<number>
+  /** What the repair queue holds: shards, and the blobs that they belong to. */
+  repairBacklog(): Promise<{ shards: number; blobs: number }>
   /** §13 rule 2, in the order of the rule: commit, horizon, wait, look, and only then true per suspect that may go. */
   condemn(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[]): Promise<void>
   /** In the order of their ids, after `after`. */

@@ -183,6 +183,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     reportDamage: (entries) => repairs.reportDamage(entries),
     forgetRepair: (entryIds, under) => repairs.forgetRepair(entryIds, under),
     repairCount: () => repairs.repairCount(),
+    repairBacklog: () => repairs.repairBacklog(),
     condemn: (suspects) => condemned.condemn(suspects),
     condemned: (limit, after) => condemned.condemned(limit, after),
     judgeCondemned: (suspects, under) => condemned.judgeCondemned(suspects, under),

@@ -1,7 +1,7 @@
 /** Nodes with their leases, and drives. */
 import { performance } from 'node:perf_hooks'
 import type { DriveId, NodeId } from '../../shared/ids.ts'
-import type { DriveRecord, NodeRecord } from './contract.ts'
+import type { DriveRecord, NodeRecord, NodeRegistration } from './contract.ts'
 import type { Pool } from './pool.ts'
 import { CLOCK_MS } from './references.ts'
 
@@ -16,7 +16,7 @@ export class Nodes {
     this.#pool = pool
   }
 
-  async registerNode({ nodeId, addrs, grpcAddr, zone, version }: Omit<NodeRecord, 'leaseUntilMs'>, leaseMs: number): Promise<void> {
+  async registerNode({ nodeId, addrs, grpcAddr, zone, version }: NodeRegistration, leaseMs: number): Promise<void> {
     await this.#pool.query(
       `INSERT INTO nodes (node_id, addrs, grpc_addr, zone, version, lease_until_ms, oldest_read_ms)
        VALUES ($1, $2, $3, $4, $5, ${CLOCK_MS} + $6, ${CLOCK_MS})
@@ -50,10 +50,12 @@ export class Nodes {
   }
 
   async nodes(): Promise<NodeRecord[]> {
-    const rows = await this.#pool.query<[NodeId, string[], string, string, string, number]>(
-      'SELECT node_id, addrs, grpc_addr, zone, version, lease_until_ms FROM nodes ORDER BY node_id',
+    const rows = await this.#pool.query<[NodeId, string[], string, string, string, number, NodeRecord['lease']]>(
+      `SELECT node_id, addrs, grpc_addr, zone, version, lease_until_ms,
+         CASE WHEN process_id IS NULL THEN 'released' WHEN lease_until_ms < ${CLOCK_MS} THEN 'expired' ELSE 'held' END
+       FROM nodes ORDER BY node_id`,
     )
-    return rows.map(([nodeId, addrs, grpcAddr, zone, version, leaseUntilMs]) => ({ nodeId, addrs, grpcAddr, zone, version, leaseUntilMs }))
+    return rows.map(([nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, lease]) => ({ nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, lease }))
   }
 
   async registerDrive({ driveId, nodeId, path, totalBytes }: Omit<DriveRecord, 'state'>): Promise<void> {

@@ -55,6 +55,12 @@ export class Repairs {
     })
   }
 
+  async repairBacklog(): Promise<{ shards: number; blobs: number }> {
+    const [row] = await this.#pool.query<[number, number]>('SELECT count(*), count(DISTINCT (bucket_id, blob_id)) FROM repair_queue')
+    const [shards, blobs] = row!
+    return { shards, blobs }
+  }
+
   async repairCount(): Promise<number> {
     const [row] = await this.#pool.query<[number]>('SELECT count(*) FROM repair_queue')
     return row![0]

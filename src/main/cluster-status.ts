@@ -1,0 +1,154 @@
+/** The state of the cluster as this node sees it: members by gossip, the rest of the nodes and drives by the database. */
+import type { DriveId, NodeId } from '../shared/ids.ts'
+import type { Member } from './membership/contract.ts'
+import type { DriveRecord, NodeRecord, ObjectMetadata, PlacementGroup } from './metadata/contract.ts'
+import type { ErasureCode, PlacementDrive } from './placement/erasure-code.ts'
+import type { ClusterStatus } from './grpc/generated/anvil/v1/ClusterStatus.ts'
+import type { Drive } from './grpc/generated/anvil/v1/Drive.ts'
+import type { Node } from './grpc/generated/anvil/v1/Node.ts'
+import type { PeerProblem } from './membership/contract.ts'
+
+export interface ClusterStatusInput {
+  deploymentId: string
+  region: string
+  nodeId: NodeId
+  /** Whether the databases are run by this node's own supervisor. */
+  embedded: boolean
+  metadata: Pick<ObjectMetadata, 'nodes' | 'drives' | 'placementGroups' | 'repairBacklog' | 'health'>
+  globalHealth(): { state: 'ok' | 'away'; reason: string }
+  members(): readonly Member[]
+  problems(): readonly PeerProblem[]
+  /** Drives that take new shards now, and the code they give. */
+  placeable(): readonly PlacementDrive[]
+  code(): ErasureCode | null
+  warnings(): readonly string[]
+}
+
+type Registered = Awaited<ReturnType<ObjectMetadata['nodes']>>
+
+/** What the database says is asked again after this time; gossip's part is always new. */
+const DATABASE_FRESH_MS = 2000
+
+interface DatabasePart {
+  nodes: NodeRecord[]
+  drives: DriveRecord[]
+  groups: PlacementGroup[]
+  backlog: { shards: number; blobs: number }
+}
+
+/** Answers from gossip alone, with what the database last said, while the database is away. */
+export function clusterStatusSource(input: ClusterStatusInput): () => Promise<ClusterStatus> {
+  const { metadata } = input
+  let known: DatabasePart = { nodes: [], drives: [], groups: [], backlog: { shards: 0, blobs: 0 } }
+  let askedMs = -Infinity
+  let asking: Promise<void> | null = null
+  const ask = async (): Promise<void> => {
+    const [nodes, drives, groups, backlog] = await Promise.all([
+      metadata.nodes(), metadata.drives(), metadata.placementGroups(), metadata.repairBacklog(),
+    ])
+    known = { nodes, drives, groups, backlog }
+    askedMs = performance.now()
+  }
+  return async () => {
+    if (metadata.health().state === 'ok' && performance.now() - askedMs > DATABASE_FRESH_MS) {
+      asking ??= ask().finally(() => {
+        asking = null
+      })
+      // while it is away its health says why, and what it said before is shown
+      await asking.catch((error: unknown) => {
+        if (metadata.health().state === 'ok') throw error
+      })
+    }
+    return assemble(input, known)
+  }
+}
+
+function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }: DatabasePart): ClusterStatus {
+  const { metadata } = input
+  const members = input.members()
+  const placeable = input.placeable()
+  const code = input.code()
+  const weak = groups.filter((group) => belowFull(group, code, placeable))
+  return {
+    deploymentId: input.deploymentId,
+    region: input.region,
+    nodeId: input.nodeId,
+    nodes: nodesOf(members, nodes, drives, input.region),
+    redundancy: {
+      code: code === null ? '' : `${code.k}+${code.m}`,
+      objectsBelowFull: backlog.blobs,
+      shardsToRepair: backlog.shards,
+      groupsBelowFull: weak.length,
+      bytesBelowFull: weak.reduce((sum, group) => sum + group.bytes, 0),
+      singleDriveAtRisk: code === null || code.m === 0 || weak.some((group) => group.m === 0),
+      singleNodeAtRisk: singleNodeAtRisk(groups, code, placeable),
+    },
+    metadata: {
+      global: { ...input.globalHealth(), embedded: input.embedded },
+      regional: { ...metadata.health(), embedded: input.embedded },
+    },
+    warnings: [...input.warnings()],
+    problems: input.problems().map(({ peer, kind, text, sinceMs }) => ({ peer, kind, text, sinceMs })),
+  }
+}
+
+/** Groups with data in them that protect less than new ones would, or have a member that is not there. */
+function belowFull(group: PlacementGroup, code: ErasureCode | null, placeable: readonly PlacementDrive[]): boolean {
+  if (group.bytes === 0) return false
+  const there = new Set(placeable.map((drive) => drive.driveId))
+  const narrower = code !== null && (group.m < code.m || (group.m === code.m && group.k < code.k))
+  return narrower || group.members.some((driveId) => !there.has(driveId))
+}
+
+/** Whether some node holds more shards of a group with data than the group may lose. */
+function singleNodeAtRisk(groups: readonly PlacementGroup[], code: ErasureCode | null, placeable: readonly PlacementDrive[]): boolean {
+  if (code === null || new Set(placeable.map((drive) => drive.nodeId)).size < 2) return true
+  const nodeOf = new Map(placeable.map((drive) => [drive.driveId, drive.nodeId]))
+  return groups.some((group) => {
+    if (group.bytes === 0) return false
+    const held = new Map<string, number>()
+    let away = 0
+    for (const driveId of group.members) {
+      const node = nodeOf.get(driveId)
+      if (node === undefined) away++
+      else held.set(node, (held.get(node) ?? 0) + 1)
+    }
+    return away + Math.max(0, ...held.values()) > group.m
+  })
+}
+
+function nodesOf(members: readonly Member[], registered: Registered, drives: readonly DriveRecord[], region: string): Node[] {
+  const nodes = members.map((member) => memberNode(member, drives))
+  const heardOf = new Set<string>(members.map((member) => member.nodeId))
+  for (const record of registered) if (!heardOf.has(record.nodeId)) nodes.push(registeredNode(record, drives, region))
+  return nodes.sort((a, b) => (a.id! < b.id! ? -1 : 1))
+}
+
+const STATE_BY_LEASE = { held: 'suspect', expired: 'dead', released: 'left' } as const
+
+function registeredNode({ nodeId, zone, addrs, grpcAddr, version, lease }: NodeRecord, drives: readonly DriveRecord[], region: string): Node {
+  return { id: nodeId, region, zone, addrs, grpcAddr, version, state: STATE_BY_LEASE[lease], changedMs: 0, drives: drivesOf(nodeId, drives, new Map()) }
+}
+
+function memberNode({ nodeId, region, zone, addrs, grpcAddr, version, state, changedMs, drives }: Member, registered: readonly DriveRecord[]): Node {
+  const announced = new Map(drives.map((drive) => [drive.driveId, drive]))
+  const there = state === 'alive' || state === 'suspect'
+  return {
+    id: nodeId, region, zone, addrs, grpcAddr, version, state, changedMs,
+    drives: drivesOf(nodeId, registered, there ? announced : new Map()),
+  }
+}
+
+function drivesOf(nodeId: NodeId, registered: readonly DriveRecord[], announced: ReadonlyMap<DriveId, Member['drives'][number]>): Drive[] {
+  const mine = registered.filter((drive) => drive.nodeId === nodeId)
+  const known = new Set(mine.map((drive) => drive.driveId))
+  // announced a moment ago, and not read from the database since
+  const fresh = [...announced.values()].filter((drive) => !known.has(drive.driveId))
+    .map(({ driveId, state, totalBytes, freeBytes }) => ({ id: driveId, state, path: '', totalBytes, freeBytes }))
+  return mine.map(({ driveId, path, totalBytes, state }) => {
+    const now = announced.get(driveId)
+    if (state === 'lost') return { id: driveId, state: 'lost', path, totalBytes, freeBytes: -1 }
+    if (now === undefined) return { id: driveId, state: 'offline', path, totalBytes, freeBytes: -1 }
+    return { id: driveId, state: now.state, path, totalBytes: now.totalBytes, freeBytes: now.freeBytes }
+  }).concat(fresh)
+}
