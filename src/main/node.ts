@@ -24,7 +24,9 @@ import type { Member } from './membership/contract.ts'
 import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
 import { loadNodeId } from './node-id.ts'
 import { NodeLease } from './node-lease.ts'
+import { nodeMetrics } from './node-metrics.ts'
 import type { Logger } from './observability/logger.ts'
+import { startMetricsServer, type MetricsServer } from './observability/metrics-server.ts'
 import { VERSION } from './version.ts'
 import { startWorkerPool } from './worker-pool.ts'
 
@@ -101,9 +103,9 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   let drives: LocalDrives | null = null
   const view = () => drives?.view() ?? { version: 0, drives: [], everTwoDrives: false }
   const storageInput = { config, global: databases.global, regional: databases.regional }
-  const storage = began('storage', await openStorageRuntime(storageInput, { native, logger, view }), (part) => part.close())
+  const storage = began('storage', await openStorageRuntime(storageInput, { thread: 'main', native, logger, view }), (part) => part.close())
   await storage.metadata.claimDeployment(databases.deploymentId, config.region)
-  began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
+  const workers = began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
 
   drives = began('drives', new LocalDrives({
     native, metadata: storage.metadata, logger, stateDir: config.stateDir, paths: config.dataDirs, deploymentId: databases.deploymentId, nodeId,
@@ -114,7 +116,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   const health = new HealthReport(() => ({
     version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
   }), logger)
-  const host: GatewayHost = { native, logger, view, health: () => health.live(), ready: () => health.readiness() }
+  const host: GatewayHost = { thread: 'main', native, logger, view, health: () => health.live(), ready: () => health.readiness() }
   const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
   let fail: (error: Error) => void = () => {}
   const failed = new Promise<Error>((resolve) => {
@@ -157,6 +159,15 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     await part.close()
   })
 
+  const metrics = nodeMetrics({
+    version: VERSION, engine: () => native.stats(), drives: () => native.driveStats(), peers: () => [], members: () => [],
+    // the runtime of the main thread is the gateway's where there are no gateway threads
+    threads: async () => (config.gatewayThreads === 0 ? gateways.metrics() : [...(await gateways.metrics()), await storage.metrics.values()]),
+    background: () => maintenance.status(), poolQueue: () => workers.pool.queueSize,
+    databases: () => ({ global: storage.directory.health().state === 'ok', regional: storage.metadata.health().state === 'ok' }),
+  })
+  began('metrics', await openMetrics(config, metrics, logger), (part) => part.close())
+
   began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health), logger), (part) => part.close())
   await requireFreePort(http)
   const { port } = await gateways.listen()
@@ -195,6 +206,15 @@ async function openGrpc(config: Config, storage: StorageRuntime, status: StatusS
     return await startGrpcServer({ listen, tls, jwtSecret, directory: storage.directory, status, logger })
   } catch (error) {
     throw new StartError([`GRPC_BIND_ADDR is ${listen.host}:${listen.port}, must be an address that this node can listen on alone: ${(error as Error).message}`])
+  }
+}
+
+/** @throws StartError when its address is taken */
+async function openMetrics({ metrics: listen }: Config, text: () => Promise<string>, logger: Logger): Promise<MetricsServer> {
+  try {
+    return await startMetricsServer(listen, text, logger)
+  } catch (error) {
+    throw new StartError([`ANVIL_METRICS_BIND_ADDR is ${listen.host}:${listen.port}, must be an address that this node can listen on: ${(error as Error).message}`])
   }
 }
 

@@ -48,7 +48,7 @@ const homes: Record<string, string[]> = {
   commander: ['src/main/cli/'],
   '@grpc/grpc-js': ['src/main/grpc/', 'src/main/cli/grpc-client.ts'],
   jose: ['src/main/grpc/'],
-  'prom-client': ['src/main/observability/'],
+  'prom-client': ['src/main/observability/', 'src/main/node-metrics.ts'],
 }
 
 /** Generated; for the compiler alone. */

@@ -7,6 +7,7 @@ import type { Config } from '../config/contract.ts'
 import type { Directory } from '../directory/contract.ts'
 import type { ObjectStore } from '../objects/contract.ts'
 import { SigningKeys } from './auth/signing-key.ts'
+import type { RequestFigures } from '../observability/thread-metrics.ts'
 import { countRequest, type GatewayCounters, newCounters } from './counters.ts'
 import { type GatewayLogger, type GatewayHealth, type Outcome, RequestHandler } from './handler.ts'
 import { Exchange } from './http/exchange.ts'
@@ -39,6 +40,8 @@ export interface GatewayOptions {
   tlsPollMs?: number
   /** Between two looks for clients that stalled. Milliseconds; must stay well below uWS's timeout of 30 s. @default 5000 */
   tickMs?: number
+  /** Told of each request when it has ended. */
+  onRequest?: (figures: RequestFigures) => void
   /** How long copies and CompleteMultipartUpload may take before their 200 goes out ahead of the outcome. Milliseconds. @default 10000 */
   patienceMs?: number
 }
@@ -69,11 +72,13 @@ class S3Gateway implements Gateway {
   readonly #now: () => number
   readonly #tickMs: number
   readonly #hostId = newHostId()
+  readonly #onRequest: (figures: RequestFigures) => void
   #ticker: NodeJS.Timeout | null = null
   #draining: Promise<void> | null = null
   #idle: (() => void) | null = null
 
-  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs, intakeFull }: GatewayOptions) {
+  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs, intakeFull, onRequest }: GatewayOptions) {
+    this.#onRequest = onRequest ?? (() => {})
     this.#gate = new IntakeGate(intakeFull ?? (() => false), this.#exchanges)
     this.#logger = logger
     this.#tickMs = tickMs ?? TICK_MS
@@ -166,6 +171,7 @@ class S3Gateway implements Gateway {
     const { head, body, sentBytes, status, aborted } = exchange
     this.#counters.receivedBytes += body.received
     this.#counters.sentBytes += sentBytes
+    this.#onRequest({ operation: outcome.operation, status, durationMs, receivedBytes: body.received, sentBytes, aborted })
     if (aborted) this.#counters.aborted++
     else countRequest(this.#counters, outcome.operation, status, durationMs)
     this.#logger.debug({

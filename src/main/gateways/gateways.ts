@@ -1,6 +1,7 @@
 /** The gateways of a process, wherever they run: on the main thread, or in threads that share the port. */
 import { Worker } from 'node:worker_threads'
 import type { PgId } from '../../shared/ids.ts'
+import type { MetricValues } from '../observability/thread-metrics.ts'
 import { setUwsLimits } from '../gateway/index.ts'
 import type { FromThread, GatewayReport, NodeView, ThreadData, ToThread } from './messages.ts'
 import type { GatewayRuntime } from './runtime.ts'
@@ -13,6 +14,8 @@ export interface Gateways {
   resetSlots(): void
   /** What runs in all of them now. */
   report(): Promise<{ inUse: ReadonlySet<PgId>; oldestReadMs: number | null }>
+  /** Values of the metrics of each thread. */
+  metrics(): Promise<MetricValues[]>
   /** No new requests; resolves when the running ones have ended or the time is over. A thread that has died has none. */
   drain(ms: number): Promise<void>
   close(): Promise<void>
@@ -29,6 +32,7 @@ export const mainThreadGateways = (runtime: GatewayRuntime): Gateways => ({
   update: () => {},
   resetSlots: () => {},
   report: () => Promise.resolve(merge([{ inUse: runtime.inUse(), oldestReadMs: runtime.oldestReadMs() }])),
+  metrics: async () => [await runtime.metrics()],
   drain: (ms) => runtime.drain(ms),
   close: () => Promise.resolve(),
 })
@@ -38,9 +42,9 @@ export const mainThreadGateways = (runtime: GatewayRuntime): Gateways => ({
  * @param onFailure called when a thread ends by an error, or had one that nobody caught: its connections may be gone with
  *   it, and the node must not go on as if nothing were
  */
-export async function threadGateways(count: number, data: ThreadData, onFailure: (error: Error) => void): Promise<Gateways> {
+export async function threadGateways(count: number, data: Omit<ThreadData, 'thread'>, onFailure: (error: Error) => void): Promise<Gateways> {
   setUwsLimits()
-  const threads = Array.from({ length: count }, () => new GatewayThread(data, onFailure))
+  const threads = Array.from({ length: count }, (_, i) => new GatewayThread({ ...data, thread: `gateway-${i + 1}` }, onFailure))
   const closeAll = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()))
   }
@@ -62,6 +66,7 @@ export async function threadGateways(count: number, data: ThreadData, onFailure:
       for (const thread of threads) thread.post({ type: 'reset-slots' })
     },
     report: async () => merge(await Promise.all(threads.map(async (thread) => (await thread.ask('report', { type: 'report' })).report))),
+    metrics: () => Promise.all(threads.map(async (thread) => (await thread.ask('metrics', { type: 'metrics' })).values)),
     drain: async (ms) => {
       await Promise.all(threads.map((thread) => thread.drain(ms)))
     },
@@ -82,7 +87,7 @@ class GatewayThread {
 
   constructor(data: ThreadData, onFailure: (error: Error) => void) {
     this.#onFailure = onFailure
-    this.#worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData: data })
+    this.#worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData: data, name: data.thread })
     this.#ended = new Promise((resolve) => this.#worker.once('exit', resolve))
     this.#worker.on('message', (message: FromThread) => {
       if (message.type === 'failed') this.#failed(message.error)

@@ -3,6 +3,7 @@ import type { ClientConfig } from 'pg'
 import type { PgId } from '../../shared/ids.ts'
 import type { Config } from '../config/contract.ts'
 import type { GatewayHealth } from '../gateway/index.ts'
+import type { MetricValues } from '../observability/thread-metrics.ts'
 import type { DriveView } from '../placement/groups.ts'
 
 /** What all gateways of a process are told when it changes. */
@@ -13,6 +14,8 @@ export interface NodeView {
 }
 
 export interface ThreadData {
+  /** `gateway-1` and so on. */
+  thread: string
   config: Config
   global: ClientConfig
   regional: ClientConfig
@@ -32,6 +35,7 @@ export type ToThread =
   | { type: 'reset-slots' }
   | { type: 'listen' }
   | { type: 'report' }
+  | { type: 'metrics' }
   | { type: 'drain'; ms: number }
   | { type: 'close' }
 
@@ -44,4 +48,5 @@ export type FromThread =
   | { type: 'failed'; error: Error }
   | { type: 'listen'; port: number }
   | { type: 'report'; report: GatewayReport }
+  | { type: 'metrics'; values: MetricValues }
   | { type: 'drain' }

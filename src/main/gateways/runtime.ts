@@ -12,6 +12,7 @@ import { openDirectory, type CachedDirectory } from '../directory/index.ts'
 import { createGateway, type GatewayHealth } from '../gateway/index.ts'
 import { openObjectMetadata } from '../metadata/index.ts'
 import type { ObjectMetadata } from '../metadata/contract.ts'
+import { createThreadMetrics, type MetricValues, type ThreadMetrics } from '../observability/thread-metrics.ts'
 import { RunningReads } from '../objects/running-reads.ts'
 import { AnvilObjectStore } from '../objects/store.ts'
 import { PlacementGroups, type DriveView } from '../placement/groups.ts'
@@ -25,6 +26,8 @@ export interface GatewayInput {
 
 /** What the process tells its gateways. */
 export interface GatewayHost {
+  /** Name of the thread, for its metrics. */
+  thread: string
   native: Native
   logger: Logger
   view(): DriveView
@@ -38,22 +41,25 @@ export interface StorageRuntime {
   directory: CachedDirectory
   groups: PlacementGroups
   keys: Keyring
+  metrics: ThreadMetrics
   close(): Promise<void>
 }
 
 export interface GatewayRuntime {
   inUse(): PgId[]
   oldestReadMs(): number | null
+  metrics(): Promise<MetricValues>
   listen(): Promise<{ port: number }>
   /** Takes no new requests; resolves when the running ones have ended or the time is over. */
   drain(ms: number): Promise<void>
 }
 
-export async function openStorageRuntime(input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view'>): Promise<StorageRuntime> {
+export async function openStorageRuntime(input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view' | 'thread'>): Promise<StorageRuntime> {
   const { config } = input
   const { native, logger } = host
   const keys = createKeyring(config.encryptionKeys)
-  const metadata = await openObjectMetadata({ connection: input.regional, logger })
+  const metrics = createThreadMetrics(host.thread)
+  const metadata = await openObjectMetadata({ connection: input.regional, logger, onBatch: metrics.batch })
   const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger }).catch(
     async (error: unknown) => {
       await metadata.close()
@@ -68,6 +74,7 @@ export async function openStorageRuntime(input: GatewayInput, host: Pick<Gateway
     directory,
     groups,
     keys,
+    metrics,
     async close() {
       await directory.close()
       await metadata.close()
@@ -82,11 +89,12 @@ export function createGatewayRuntime(config: Config, storage: StorageRuntime, ho
   const store = new AnvilObjectStore({ native, groups, etag: config.etag, metadata, keys, directory, runningReads })
   const gateway = createGateway({
     store, directory, logger, region: config.region, listen: config.http, tls: config.tls, s3Domain: config.s3Domain,
-    health: () => host.health(), ready: () => host.ready(), intakeFull: () => intakeFull(native),
+    health: () => host.health(), ready: () => host.ready(), intakeFull: () => intakeFull(native), onRequest: storage.metrics.request,
   })
   return {
     inUse: () => groups.inUse,
     oldestReadMs: () => runningReads.oldestMs(),
+    metrics: () => storage.metrics.values(),
     listen: () => gateway.listen(),
     drain: (ms) => gateway.drain(ms),
   }

@@ -18,7 +18,7 @@ const send = (message: FromThread): void => port.postMessage(message)
 const encryptionKeys = data.config.encryptionKeys.map(({ id, key }) => ({ id, key: Buffer.from(key) }))
 const config = { ...data.config, encryptionKeys }
 const host: GatewayHost = {
-  native: loadNative(), logger: createLogger(config.rustLog), view: () => view.drives, health: () => view.health, ready: () => view.ready,
+  thread: data.thread, native: loadNative(), logger: createLogger(config.rustLog), view: () => view.drives, health: () => view.health, ready: () => view.ready,
 }
 const storage = await openStorageRuntime({ config, global: data.global, regional: data.regional }, host)
 const runtime = createGatewayRuntime(config, storage, host)
@@ -34,6 +34,8 @@ async function handle(message: ToThread): Promise<void> {
       return send({ type: 'listen', port: (await runtime.listen()).port })
     case 'report':
       return send({ type: 'report', report: { inUse: runtime.inUse(), oldestReadMs: runtime.oldestReadMs() } })
+    case 'metrics':
+      return send({ type: 'metrics', values: await runtime.metrics() })
     case 'drain':
       await runtime.drain(message.ms)
       return send({ type: 'drain' })

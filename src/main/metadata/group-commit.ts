@@ -43,6 +43,8 @@ export interface GroupCommitOptions {
   lanes: number
   /** How long a mutation waits for its outcome. */
   waitMs: number
+  /** Told of each batch: its rows, and how long it took until its outcome was known. */
+  onBatch(rows: number, durationMs: number): void
   /** Told of committed bytes, per placement group. */
   onCommitted(pgId: number, bytes: number): void
   /** Whether an object already has this content (a commit that was asked for twice). */
@@ -127,8 +129,10 @@ export class GroupCommit {
   }
 
   async #run(batch: Pending[]): Promise<void> {
+    const startedMs = performance.now()
     try {
       await this.#commit(batch)
+      this.#options.onBatch(batch.length, performance.now() - startedMs)
     } catch (error) {
       this.#options.logger.error({ err: error }, 'a batch of the metadata writer failed')
       for (const pending of batch) this.#fail(pending, error)

@@ -45,6 +45,8 @@ export interface MetadataOptions {
   standbyWaitMs?: number
   /** How often `tidy` runs by itself; 0: never. @default 10 s */
   tidyEveryMs?: number
+  /** Told of each batch of the writer: its rows, and how long it took until its outcome was known. */
+  onBatch?: (rows: number, durationMs: number) => void
 }
 
 const BACKGROUND_TIMEOUT_MS = 60_000
@@ -93,6 +95,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
   const commits = new GroupCommit({
     pool: writePool, ledger, logger, waitMs,
     lanes: writers,
+    onBatch: options.onBatch ?? (() => {}),
     onCommitted: (pgId, bytes) => groups.addBytes(pgId, bytes),
     holds: async ({ bucketId, key, record }) => {
       const live = await reader.get(bucketId, key)
