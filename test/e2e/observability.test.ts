@@ -38,10 +38,10 @@ test('who has another JWT_SECRET is told so; a node that is not there too', asyn
   node.env['JWT_SECRET'] = 'f'.repeat(64)
   const refused = await node.anvil('cluster', 'status')
   delete node.env['JWT_SECRET']
-  assert.equal(refused.code, 1)
+  assert.equal(refused.code, 1, refused.stderr)
   assert.match(refused.stderr, /JWT_SECRET/)
   const alone = await node.anvil('cluster', 'status', '--host', 'http://127.0.0.1:9')
-  assert.equal(alone.code, 1)
+  assert.equal(alone.code, 1, alone.stderr)
   assert.match(alone.stderr, /http:\/\/127\.0\.0\.1:9 did not answer/)
 })
 

@@ -20,8 +20,8 @@ export function addClusterCommands(program: Command): void {
     .description('nodes, drives, redundancy, databases')
     .option('--watch', 'go on, and show each change')
     .option('--json', 'one object (with --watch one a line)')
-    .option('--host URL', 'gRPC address of the node to ask (default: PUBLIC_GRPC_ADDR)')
-    .option('--tls-ca FILE', 'certificates to trust beside the system\'s')
+    .option('--host <url>', 'gRPC address of the node to ask (default: PUBLIC_GRPC_ADDR)')
+    .option('--tls-ca <file>', 'certificates to trust beside the system\'s')
     .action(status)
 }
 
