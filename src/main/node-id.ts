@@ -1,12 +1,11 @@
-/** The node's identity: an Ed25519 key under ANVIL_STATE_DIR, made at the first start. Its libp2p peer id names the node. */
+/** The node's key: a file under ANVIL_STATE_DIR, made at the first start. */
 import { join } from 'node:path'
-import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
-import { peerIdFromPrivateKey } from '@libp2p/peer-id'
-import type { NodeId } from '../shared/ids.ts'
+import { generateKeyPair, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import { createPrivateFile, readPrivateFile } from './secrets/private-file.ts'
+import { identityFromProtobuf, type NodeIdentity } from './transport/identity.ts'
 
 /** @throws Error when the key file is there and cannot be read */
-export async function loadNodeId(stateDir: string): Promise<NodeId> {
+export async function loadIdentity(stateDir: string): Promise<NodeIdentity> {
   const file = join(stateDir, 'node.key')
   if (readPrivateFile(file) === null) {
     const fresh = privateKeyToProtobuf(await generateKeyPair('Ed25519'))
@@ -14,5 +13,5 @@ export async function loadNodeId(stateDir: string): Promise<NodeId> {
   }
   const text = readPrivateFile(file)
   if (text === null) throw new Error(`${file} vanished`)
-  return peerIdFromPrivateKey(privateKeyFromProtobuf(Buffer.from(text, 'base64'))).toString() as NodeId
+  return identityFromProtobuf(Buffer.from(text, 'base64'))
 }

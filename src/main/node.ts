@@ -22,7 +22,7 @@ import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './heal
 import { checkHost } from './host-checks.ts'
 import type { Member } from './membership/contract.ts'
 import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
-import { loadNodeId } from './node-id.ts'
+import { loadIdentity } from './node-id.ts'
 import { NodeLease } from './node-lease.ts'
 import { nodeMetrics } from './node-metrics.ts'
 import type { Logger } from './observability/logger.ts'
@@ -97,7 +97,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   for (const warning of findings.warnings) logger.warn(warning)
   if (findings.mistakes.length > 0) throw new StartError(findings.mistakes)
 
-  const nodeId = await loadNodeId(config.stateDir)
+  const { nodeId } = await loadIdentity(config.stateDir)
   const native = openNative(config, logger)
   const databases = began('databases', await prepareDatabases(config, options), (part) => part.stop())
   let drives: LocalDrives | null = null
