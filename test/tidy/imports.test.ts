@@ -49,6 +49,12 @@ const homes: Record<string, string[]> = {
   '@grpc/grpc-js': ['src/main/grpc/', 'src/main/cli/grpc-client.ts'],
   jose: ['src/main/grpc/'],
   'prom-client': ['src/main/observability/', 'src/main/node-metrics.ts'],
+  libp2p: ['src/main/transport/'],
+  '@chainsafe/libp2p-quic': ['src/main/transport/'],
+  '@libp2p/interface': ['src/main/transport/'],
+  '@libp2p/mdns': ['src/main/transport/'],
+  '@libp2p/peer-id': ['src/main/transport/'],
+  '@multiformats/multiaddr': ['src/main/transport/'],
 }
 
 /** Generated; for the compiler alone. */

@@ -14,13 +14,16 @@ export const MAX_HANDSHAKE_BYTES = 2048
 
 /** QUIC handshake with an address. */
 export const DIAL_TIMEOUT_MS = 4_000
+/** After this the next address of a peer is tried beside the one before. */
+export const DIAL_STAGGER_MS = 300
+export const MAX_DIALLED_ADDRESSES = 8
 /** Each message of the cluster handshake. */
 export const HANDSHAKE_STEP_MS = 5_000
 /** From an incoming connection to its proof. */
 export const PROOF_TIMEOUT_MS = 12_000
 export const REQUEST_TIMEOUT_MS = 5_000
 /** A peer that sends nothing at all for this long is disconnected; keep-alives go out thrice as often. */
-export const IDLE_TIMEOUT_MS = 12_000
+export const IDLE_TIMEOUT_MS = 10_000
 export const KEEP_ALIVE_MS = 3_000
 /** After a dial that failed, up to this long nobody tries again (grows from the first value to the second). */
 export const REDIAL_FIRST_MS = 500
