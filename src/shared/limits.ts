@@ -45,3 +45,8 @@ export const METADATA_WAIT_MS = 10_000
 export const REQUEST_IDLE_MS = 60_000
 /** SIGTERM: how long running requests may take to end. */
 export const DRAIN_MS = 30_000
+
+/** Gossip: one message between two nodes; larger tables go in several. */
+export const MAX_GOSSIP_MESSAGE_BYTES = 256 * KIB
+/** Gossip: what a node says of itself, without its signature. */
+export const MAX_GOSSIP_RECORD_BYTES = 4 * KIB

@@ -65,7 +65,7 @@ export type Output =
   /**
    * Send to a member over its connection; dial `addrs` (multiaddrs without /p2p) where there is none. A message that cannot
    * be sent at once, or within `config.probeTimeoutMs`, may be dropped: the core treats it as lost. `large` ones exceed a
-   * packet (up to MAX_MESSAGE_BYTES) and belong on a stream of their own; they may take a few seconds.
+   * packet (up to MAX_GOSSIP_MESSAGE_BYTES) and belong on a stream of their own; they may take a few seconds.
    */
   | { kind: 'send'; to: NodeId; addrs: readonly string[]; message: Message; large: boolean }
   /** Dial this address, whoever answers there, and send. What it answers comes through receive() with its node id. */

@@ -1,0 +1,36 @@
+/** The protocol's times and counts. docs/gossip.md says why these. */
+import type { SwimConfig } from './contract.ts'
+
+export const DEFAULTS: SwimConfig = {
+  probeIntervalMs: 1000,
+  probeTimeoutMs: 400,
+  indirectProbes: 3,
+  gossipIntervalMs: 200,
+  gossipFanout: 3,
+  retransmitFactor: 4,
+  suspicionFactor: 3,
+  suspicionFloorMs: 5000,
+  suspicionMaxFactor: 6,
+  suspicionConfirmations: 3,
+  healthMax: 8,
+  exchangeIntervalMs: 30_000,
+  reconnectIntervalMs: 10_000,
+  forgetMs: 24 * 3600_000,
+  packetBytes: 1200,
+}
+
+/** How often a piece of news is sent by each node that holds it, with n members. */
+export const retransmits = (config: SwimConfig, members: number): number => config.retransmitFactor * Math.ceil(Math.log10(members + 1))
+
+/**
+ * How long a member stays suspected once `confirmations` others than the first have accused it (Lifeguard: Dadgar, Phillips,
+ * Currey 2018, §IV.B): from the longest time, in which a wrong accuser alone is most likely refuted, down to the least.
+ */
+export function suspicionMs(config: SwimConfig, members: number, confirmations: number): number {
+  const least = Math.max(config.suspicionFloorMs, config.suspicionFactor * Math.max(1, Math.log10(Math.max(1, members))) * config.probeIntervalMs)
+  // Among three members nobody is left to confirm but one.
+  const wanted = Math.min(config.suspicionConfirmations, members - 2)
+  if (wanted <= 0) return least
+  const longest = config.suspicionMaxFactor * least
+  return Math.max(least, longest - ((longest - least) * Math.log(confirmations + 1)) / Math.log(wanted + 1))
+}

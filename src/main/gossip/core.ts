@@ -1,0 +1,108 @@
+/** What the parts of the protocol share: configuration, chance, time, the table, and what goes out. */
+import type { NodeId } from '../../shared/ids.ts'
+import type { Member } from '../membership/contract.ts'
+import { retransmits } from './config.ts'
+import type { Message, News, Output, SwimConfig, SwimOptions } from './contract.ts'
+import type { LocalHealth } from './local-health.ts'
+import { messageBytes, PACKET_HEAD_BYTES } from './message-codec.ts'
+import { accusationNews } from './news-codec.ts'
+import type { NewsQueue } from './news-queue.ts'
+import type { RunningClock } from './running-clock.ts'
+import { type Entry, isLive, type Table } from './table.ts'
+import type { View } from './view.ts'
+
+const PROBLEM_EVERY_MS = 60_000
+
+export interface CoreParts {
+  readonly selfId: NodeId
+  readonly region: string
+  readonly config: SwimConfig
+  readonly random: () => number
+  readonly verify: SwimOptions['verify']
+  readonly clock: RunningClock
+  readonly health: LocalHealth
+  readonly table: Table
+  readonly news: NewsQueue
+}
+
+export class Core implements CoreParts {
+  readonly selfId: NodeId
+  readonly region: string
+  readonly config: SwimConfig
+  readonly random: () => number
+  readonly verify: SwimOptions['verify']
+  readonly clock: RunningClock
+  readonly health: LocalHealth
+  readonly table: Table
+  readonly news: NewsQueue
+  private outputs: Output[] = []
+  private readonly reported = new Map<string, number>()
+
+  constructor(parts: CoreParts) {
+    this.selfId = parts.selfId
+    this.region = parts.region
+    this.config = parts.config
+    this.random = parts.random
+    this.verify = parts.verify
+    this.clock = parts.clock
+    this.health = parts.health
+    this.table = parts.table
+    this.news = parts.news
+  }
+
+  drain(): Output[] {
+    const outputs = this.outputs
+    this.outputs = []
+    return outputs
+  }
+
+  send(to: NodeId, message: Message): void {
+    const addrs = this.table.get(to)?.signed.record.addrs ?? []
+    this.outputs.push({ kind: 'send', to, addrs, message, large: messageBytes(message) > this.config.packetBytes })
+  }
+
+  output(output: Output): void {
+    this.outputs.push(output)
+  }
+
+  problem(peer: NodeId, problem: 'duplicate-node' | 'wrong-region' | 'protocol', text: string): void {
+    const now = this.clock.wallMs
+    const key = `${problem} ${peer}`
+    if (now - (this.reported.get(key) ?? -Infinity) < PROBLEM_EVERY_MS) return
+    // Peers are authenticated members, so there are not many; but strangers' ids must not stay for ever.
+    if (this.reported.size >= 1024) this.reported.clear()
+    this.reported.set(key, now)
+    this.outputs.push({ kind: 'problem', peer, problem, text })
+  }
+
+  /** Puts a view into the table and tells the driver. */
+  set(view: View, goneAtMs = 0): Entry {
+    const old = this.table.get(view.signed.record.nodeId)
+    const changedMs = old?.state === view.state ? old.changedMs : this.clock.wallMs
+    const entry = this.table.set(view, changedMs, isLive(view) ? 0 : goneAtMs)
+    this.outputs.push({ kind: 'change', member: this.member(entry), before: old?.state ?? null })
+    return entry
+  }
+
+  member({ signed: { record }, state, changedMs }: Entry): Member {
+    return { ...record, state, changedMs, self: record.nodeId === this.selfId }
+  }
+
+  /** How a member is seen here, for the member itself: it refutes what it does not agree with (Lifeguard's buddy system). */
+  accusationOf(to: NodeId): News[] {
+    const entry = this.table.get(to)
+    if (entry === undefined || (entry.state !== 'suspect' && entry.state !== 'dead')) return []
+    return [accusationNews(entry.state, to, entry.signed.record.incarnation, this.selfId)]
+  }
+
+  /** News to ride along with a message to this member. */
+  newsFor(to: NodeId, headBytes = PACKET_HEAD_BYTES): News[] {
+    const { config } = this
+    const first = this.accusationOf(to)
+    const budgetBytes = config.packetBytes - headBytes - first.reduce((sum, { bytes }) => sum + bytes, 0)
+    return [...first, ...this.news.take(budgetBytes, retransmits(config, this.table.liveCount), config.packetBytes - headBytes)]
+  }
+
+  isOther = (entry: Entry): boolean => entry.signed.record.nodeId !== this.selfId
+  isOtherLive = (entry: Entry): boolean => isLive(entry) && entry.signed.record.nodeId !== this.selfId
+}

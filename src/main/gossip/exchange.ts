@@ -1,0 +1,167 @@
+/**
+ * The periodic comparison of two tables. One side sends a hash per bucket of members, the other what it holds in the buckets
+ * that differ, so that equal tables of any size cost the same; then both send what the other lacks. A bucket that is empty
+ * on the one side, as for a newcomer, is sent in full at once.
+ */
+import type { NodeId } from '../../shared/ids.ts'
+import type { DigestEntry, Message, SignedRecord, TableEntry } from './contract.ts'
+import type { Core } from './core.ts'
+import type { Members } from './members.ts'
+import { digestEntryBytes, tableEntryBytes } from './message-codec.ts'
+import type { OwnRecord } from './own-record.ts'
+import { bucketOf, type Entry } from './table.ts'
+import { outranks } from './view.ts'
+
+/** One message of several. */
+const CHUNK_BYTES = 64 * 1024
+/** What one answer may come to; the rest comes with the next exchange. */
+const MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+export class Exchange {
+  private readonly core: Core
+  private readonly members: Members
+  private readonly own: OwnRecord
+  private atMs: number
+
+  constructor(core: Core, members: Members, own: OwnRecord) {
+    this.core = core
+    this.members = members
+    this.own = own
+    this.atMs = core.clock.timeMs + core.random() * core.config.exchangeIntervalMs
+  }
+
+  get nextMs(): number {
+    return this.atMs
+  }
+
+  tick(): void {
+    const { core } = this
+    if (core.clock.timeMs < this.atMs) return
+    this.atMs = core.clock.timeMs + core.config.exchangeIntervalMs * (0.75 + 0.5 * core.random())
+    const [partner] = core.table.sample(1, core.random, core.isOtherLive)
+    if (partner !== undefined) this.beginWith(partner.signed.record.nodeId)
+  }
+
+  beginWith(partner: NodeId): void {
+    this.core.send(partner, this.digest())
+  }
+
+  digest(): Message {
+    const { table } = this.core
+    return { kind: 'digest', self: this.own.signed, hashes: table.hashes(table.bucketCount()) }
+  }
+
+  /** The other side's hashes: answers with what this side holds where they differ. */
+  onDigest(hashes: Uint32Array, from: NodeId): void {
+    const { table } = this.core
+    const count = hashes.length
+    if (2 * count < table.bucketCount()) {
+      // A newcomer, or one that lacks more than half.
+      this.sendEntries(from, [...table.values()].filter((entry) => !this.isForgettable(entry)).map((entry) => this.tableEntry(entry)), [])
+      return
+    }
+    const mine = table.hashes(count)
+    const differing = new Map<number, Entry[]>()
+    for (let bucket = 0; bucket < count; bucket++) if (mine[bucket] !== hashes[bucket]) differing.set(bucket, [])
+    if (differing.size === 0) return
+    for (const entry of table.values()) if (!this.isForgettable(entry)) differing.get(bucketOf(entry.signed.key, count))?.push(entry)
+
+    const inFull: TableEntry[] = []
+    const buckets: { bucket: number; entries: DigestEntry[] }[] = []
+    let bytes = 0
+    for (const [bucket, entries] of shuffled(differing, this.core.random)) {
+      if (hashes[bucket] === 0) {
+        inFull.push(...entries.map((entry) => this.tableEntry(entry)))
+        continue
+      }
+      const digests = entries.map(digestEntry)
+      bytes += digests.reduce((sum, entry) => sum + digestEntryBytes(entry), 6)
+      if (bytes > CHUNK_BYTES) break
+      buckets.push({ bucket, entries: digests })
+    }
+    if (buckets.length > 0) this.core.send(from, { kind: 'difference', self: this.own.signed, bucketCount: count, buckets })
+    this.sendEntries(from, inFull, [])
+  }
+
+  /** What the other side holds in the buckets that differ: sends what it lacks, and asks for what this side lacks. */
+  onDifference(bucketCount: number, buckets: readonly { bucket: number; entries: readonly DigestEntry[] }[], from: NodeId): void {
+    const mine = new Map<number, Map<number, Entry>>(buckets.map(({ bucket }) => [bucket, new Map()]))
+    for (const entry of this.core.table.values()) if (!this.isForgettable(entry)) mine.get(bucketOf(entry.signed.key, bucketCount))?.set(entry.signed.key, entry)
+    const wanted: number[] = []
+    const lacking: TableEntry[] = []
+    for (const { bucket, entries } of buckets) {
+      const rest = mine.get(bucket)!
+      for (const theirs of entries) {
+        const entry = rest.get(theirs.key)
+        rest.delete(theirs.key)
+        if (entry === undefined || theirs.incarnation > entry.signed.record.incarnation) wanted.push(theirs.key)
+        else if (theirs.incarnation < entry.signed.record.incarnation || outranks(entry.state, theirs.state)) lacking.push(this.tableEntry(entry))
+        else if (theirs.state !== entry.state) wanted.push(theirs.key)
+      }
+      for (const entry of rest.values()) lacking.push(this.tableEntry(entry))
+    }
+    this.sendEntries(from, lacking, wanted)
+  }
+
+  onWanted(keys: readonly number[], from: NodeId): void {
+    if (keys.length === 0) return
+    const wanted = new Set(keys)
+    const entries: TableEntry[] = []
+    for (const entry of this.core.table.values()) if (wanted.has(entry.signed.key)) entries.push(this.tableEntry(entry))
+    this.sendEntries(from, entries, [])
+  }
+
+  onEntries(entries: readonly TableEntry[], from: NodeId): void {
+    for (const entry of entries) {
+      if (entry.signed.record.nodeId !== this.core.selfId) this.members.mergeEntry(entry, from)
+      else {
+        this.own.heard(entry.signed, from)
+        if (entry.state === 'suspect' || entry.state === 'dead') this.own.accused(entry.signed.record.incarnation, from)
+      }
+    }
+  }
+
+  /** What a node says of itself at the beginning of an exchange. */
+  onSelf(signed: SignedRecord, from: NodeId): boolean {
+    return signed.record.nodeId === from && from !== this.core.selfId && this.members.learn(signed, from)
+  }
+
+  private sendEntries(to: NodeId, entries: readonly TableEntry[], wanted: readonly number[]): void {
+    let chunk: TableEntry[] = []
+    let bytes = 6 * wanted.length
+    let allBytes = 0
+    let rest = wanted
+    const send = (): void => {
+      if (chunk.length > 0 || rest.length > 0) this.core.send(to, { kind: 'entries', entries: chunk, wanted: rest })
+      chunk = []
+      rest = []
+      bytes = 0
+    }
+    for (const entry of entries) {
+      const size = tableEntryBytes(entry)
+      if (bytes + size > CHUNK_BYTES) send()
+      allBytes += size
+      if (allBytes > MAX_ANSWER_BYTES) break
+      chunk.push(entry)
+      bytes += size
+    }
+    send()
+  }
+
+  private tableEntry({ signed, state, goneAtMs }: Entry): TableEntry {
+    return { signed, state, goneMs: goneAtMs === 0 ? 0 : Math.max(0, Math.round(this.core.clock.wallMs - goneAtMs)) }
+  }
+
+  private isForgettable({ state, goneAtMs }: Entry): boolean {
+    return (state === 'dead' || state === 'left') && this.core.clock.wallMs - goneAtMs >= this.core.config.forgetMs
+  }
+}
+
+const digestEntry = ({ signed: { key, record }, state }: Entry): DigestEntry => ({ key, incarnation: record.incarnation, state })
+
+/** From a random place on, or the same buckets would be left out each time. */
+function shuffled<K, V>(map: Map<K, V>, random: () => number): [K, V][] {
+  const all = [...map]
+  const at = Math.floor(random() * all.length)
+  return [...all.slice(at), ...all.slice(0, at)]
+}

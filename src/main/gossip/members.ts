@@ -1,0 +1,169 @@
+/** How records, accusations and others' tables change the view of the members, and when suspicion becomes certainty. */
+import type { NodeId } from '../../shared/ids.ts'
+import { suspicionMs } from './config.ts'
+import type { SignedRecord, TableEntry } from './contract.ts'
+import type { Core } from './core.ts'
+import { accusationNews, recordNews } from './news-codec.ts'
+import { verifyRecord } from './record-codec.ts'
+import { type Entry, isLive } from './table.ts'
+import { compareRecords, mergeViews, outranks, viewOf } from './view.ts'
+
+interface Suspicion {
+  readonly nodeId: NodeId
+  readonly incarnation: number
+  readonly sinceMs: number
+  readonly accusers: Set<NodeId>
+  deadlineMs: number
+}
+
+/** For so long after its start a node takes whom it hears of in tables for known to all. */
+const SETTLING_MS = 10_000
+const FORGET_EVERY_MS = 60_000
+
+export class Members {
+  private readonly core: Core
+  private readonly suspicions = new Map<NodeId, Suspicion>()
+  private readonly settledAtMs: number
+  private forgetAtMs: number
+
+  constructor(core: Core) {
+    this.core = core
+    this.settledAtMs = core.clock.timeMs + SETTLING_MS
+    this.forgetAtMs = core.clock.timeMs + Math.min(FORGET_EVERY_MS, core.config.forgetMs)
+  }
+
+  get nextMs(): number {
+    let next = this.forgetAtMs
+    for (const { deadlineMs } of this.suspicions.values()) next = Math.min(next, Math.max(deadlineMs, this.core.clock.verdictsFromMs))
+    return next
+  }
+
+  tick(): void {
+    const { clock } = this.core
+    if (clock.timeMs >= this.forgetAtMs) this.forgetOld()
+    if (clock.timeMs < clock.verdictsFromMs) return
+    for (const { nodeId, incarnation, deadlineMs } of [...this.suspicions.values()]) {
+      if (clock.timeMs >= deadlineMs) this.accuse('dead', nodeId, incarnation, this.core.selfId)
+    }
+  }
+
+  /** A record that its node signed. Not this node's own. @returns whether the member is in the table now */
+  learn(signed: SignedRecord, from: NodeId): boolean {
+    const known = this.core.table.get(signed.record.nodeId)
+    if (known !== undefined && compareRecords(signed, known.signed) <= 0) return true
+    if (!this.admit(signed, from)) return known !== undefined
+    this.replace(signed, known, true)
+    return true
+  }
+
+  /** @returns false when the record it is about is not known here: ask whoever said it */
+  accuse(kind: 'suspect' | 'dead', node: NodeId, incarnation: number, by: NodeId): boolean {
+    const entry = this.core.table.get(node)
+    if (entry === undefined || entry.signed.record.incarnation < incarnation) return false
+    if (entry.signed.record.incarnation > incarnation) return true
+    if (outranks(kind, entry.state)) {
+      if (kind === 'dead') this.die(entry, by)
+      else this.suspect(entry, by)
+    } else if (kind === 'suspect' && entry.state === 'suspect') this.confirm(entry, by)
+    return true
+  }
+
+  /** A member out of another's table. Not this node's own. */
+  mergeEntry({ signed, state, goneMs }: TableEntry, from: NodeId): void {
+    const { core } = this
+    const known = core.table.get(signed.record.nodeId)
+    const theirs = viewOf(signed, state)
+    const isGone = theirs.state === 'dead' || theirs.state === 'left'
+    const goneAtMs = core.clock.wallMs - goneMs
+    if (known === undefined && isGone) {
+      if (goneMs < core.config.forgetMs && this.admit(signed, from)) core.set(theirs, goneAtMs)
+      return
+    }
+    const order = known === undefined ? 1 : compareRecords(signed, known.signed)
+    if (order < 0) return
+    if (order === 0) {
+      // The same death, told by two: it is as old as the older of them says.
+      if (isGone && known!.state === theirs.state && goneAtMs < known!.goneAtMs) core.table.set(known!, known!.changedMs, goneAtMs)
+    } else {
+      if (!this.admit(signed, from)) return
+      if (known !== undefined && !isLive(known) && theirs.state === 'dead') {
+        core.set(theirs, Math.max(goneAtMs, known.goneAtMs))
+        return
+      }
+      this.replace(signed, known, known !== undefined || core.clock.timeMs >= this.settledAtMs, goneAtMs)
+    }
+    // Somebody's word that a member is dead gives it time to object: after a partition each half holds the other for dead.
+    if (theirs.state === 'suspect' || theirs.state === 'dead') this.accuse('suspect', signed.record.nodeId, signed.record.incarnation, from)
+  }
+
+  private admit(signed: SignedRecord, from: NodeId): boolean {
+    const { core } = this
+    const { nodeId, region } = signed.record
+    if (region !== core.region) {
+      core.problem(nodeId, 'wrong-region', `${nodeId} belongs to region ${region}; this node to ${core.region}`)
+      return false
+    }
+    if (!verifyRecord(signed, core.verify)) {
+      core.problem(from, 'protocol', `${from} passed on a record of ${nodeId} whose signature is wrong`)
+      return false
+    }
+    return true
+  }
+
+  private replace(signed: SignedRecord, known: Entry | undefined, tellOthers: boolean, goneAtMs = this.core.clock.wallMs): void {
+    const { core } = this
+    const { nodeId, incarnation, processId, startedMs } = signed.record
+    if (known !== undefined && known.signed.record.processId !== processId && startedMs < known.signed.record.startedMs) {
+      core.problem(nodeId, 'duplicate-node', `${nodeId} is announced by two processes (${processId} and ${known.signed.record.processId}): a copied state directory, or a clock that was set back`)
+    }
+    const fresh = viewOf(signed, 'alive')
+    const view = known === undefined ? fresh : mergeViews(fresh, known)
+    if (known?.signed.record.incarnation !== incarnation || view.state === 'left') this.suspicions.delete(nodeId)
+    core.set(view, goneAtMs)
+    if (tellOthers) core.news.push(nodeId, recordNews(signed), () => true)
+  }
+
+  private suspect(entry: Entry, by: NodeId): void {
+    const { core } = this
+    const { nodeId, incarnation } = entry.signed.record
+    const nowMs = core.clock.timeMs
+    core.set(viewOf(entry.signed, 'suspect'))
+    const suspicion: Suspicion = { nodeId, incarnation, sinceMs: nowMs, accusers: new Set([by]), deadlineMs: nowMs + suspicionMs(core.config, core.table.liveCount, 0) }
+    this.suspicions.set(nodeId, suspicion)
+    this.passOn('suspect', suspicion, by)
+  }
+
+  private confirm(entry: Entry, by: NodeId): void {
+    const { config, table } = this.core
+    const suspicion = this.suspicions.get(entry.signed.record.nodeId)
+    if (suspicion === undefined || suspicion.accusers.has(by) || suspicion.accusers.size > config.suspicionConfirmations) return
+    suspicion.accusers.add(by)
+    suspicion.deadlineMs = suspicion.sinceMs + suspicionMs(config, table.liveCount, suspicion.accusers.size - 1)
+    this.passOn('suspect', suspicion, by)
+  }
+
+  private die(entry: Entry, by: NodeId): void {
+    const { core } = this
+    const { nodeId, incarnation } = entry.signed.record
+    this.suspicions.delete(nodeId)
+    core.set(viewOf(entry.signed, 'dead'), core.clock.wallMs)
+    this.passOn('dead', { nodeId, incarnation }, by)
+  }
+
+  /** A record that is still going round stays: who has not seen it cannot understand the accusation. */
+  private passOn(kind: 'suspect' | 'dead', { nodeId, incarnation }: { nodeId: NodeId; incarnation: number }, by: NodeId): void {
+    this.core.news.push(nodeId, accusationNews(kind, nodeId, incarnation, by), (old) => kind === 'dead' && old.kind === 'suspect')
+  }
+
+  private forgetOld(): void {
+    const { core } = this
+    const { forgetMs } = core.config
+    this.forgetAtMs = core.clock.timeMs + Math.min(FORGET_EVERY_MS, forgetMs)
+    for (const entry of [...core.table.values()]) {
+      if (isLive(entry) || core.clock.wallMs - entry.goneAtMs < forgetMs) continue
+      core.table.remove(entry)
+      core.output({ kind: 'forgotten', nodeId: entry.signed.record.nodeId })
+    }
+  }
+}
+

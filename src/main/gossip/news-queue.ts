@@ -1,0 +1,109 @@
+/** News waiting to be passed on: what was sent least goes first, of these the newest. Each piece is sent O(log n) times. */
+import type { News } from './contract.ts'
+
+interface Item {
+  readonly news: News
+  readonly topic: string
+  stale: boolean
+}
+
+/** Beyond this, the oldest of what was sent most is let go: exchanges of tables bring it round. */
+const MAX_ITEMS = 4096
+/** How many may be passed over because they do not fit in what is left of the packet. */
+const MAX_MISFITS = 8
+
+export class NewsQueue {
+  /** By how often they were sent; the newest at the end. */
+  private tiers: Item[][] = []
+  private readonly topics = new Map<string, Item[]>()
+  private count = 0
+
+  get size(): number {
+    return this.count
+  }
+
+  /** @param replaces which of the waiting news of this topic it makes worthless */
+  push(topic: string, news: News, replaces: (old: News) => boolean): void {
+    for (const item of this.topics.get(topic)?.filter(({ news: old }) => replaces(old)) ?? []) this.drop(item)
+    if (this.count >= MAX_ITEMS) this.dropOldest()
+    const item: Item = { news, topic, stale: false }
+    this.tier(0).push(item)
+    const items = this.topics.get(topic)
+    if (items === undefined) this.topics.set(topic, [item])
+    else items.push(item)
+    this.count++
+  }
+
+  /**
+   * News for one packet, `budgetBytes` in all, counted as sent once more; what was sent `limit` times leaves. A piece that is
+   * larger than any packet goes alone.
+   */
+  take(budgetBytes: number, limit: number, packetBytes: number): News[] {
+    const taken: Item[] = []
+    const tiers: number[] = []
+    let left = budgetBytes
+    let misfits = 0
+    for (let sent = 0; sent < this.tiers.length && misfits < MAX_MISFITS; sent++) {
+      const tier = this.tiers[sent]!
+      let staleSeen = false
+      for (let i = tier.length - 1; i >= 0 && misfits < MAX_MISFITS; i--) {
+        const item = tier[i]!
+        if (item.stale) {
+          staleSeen = true
+          continue
+        }
+        const alone = item.news.bytes > packetBytes && taken.length === 0 && left === budgetBytes
+        if (item.news.bytes > left && !alone) {
+          misfits++
+          continue
+        }
+        left -= item.news.bytes
+        item.stale = true
+        staleSeen = true
+        taken.push(item)
+        tiers.push(sent)
+        if (alone) misfits = MAX_MISFITS
+      }
+      if (staleSeen) this.tiers[sent] = tier.filter(({ stale }) => !stale)
+    }
+    // From behind, so that the newest is at the end again.
+    for (let i = taken.length - 1; i >= 0; i--) this.sentOnce(taken[i]!, tiers[i]! + 1, limit)
+    return taken.map(({ news }) => news)
+  }
+
+  private sentOnce(item: Item, times: number, limit: number): void {
+    if (times >= limit) {
+      this.forget(item)
+      return
+    }
+    item.stale = false
+    this.tier(times).push(item)
+  }
+
+  private tier(sent: number): Item[] {
+    while (this.tiers.length <= sent) this.tiers.push([])
+    return this.tiers[sent]!
+  }
+
+  private dropOldest(): void {
+    for (let sent = this.tiers.length - 1; sent >= 0; sent--) {
+      const oldest = this.tiers[sent]!.find(({ stale }) => !stale)
+      if (oldest === undefined) continue
+      this.drop(oldest)
+      this.tiers[sent] = this.tiers[sent]!.filter(({ stale }) => !stale)
+      return
+    }
+  }
+
+  private drop(item: Item): void {
+    item.stale = true
+    this.forget(item)
+  }
+
+  private forget(item: Item): void {
+    this.count--
+    const items = this.topics.get(item.topic)!.filter((other) => other !== item)
+    if (items.length === 0) this.topics.delete(item.topic)
+    else this.topics.set(item.topic, items)
+  }
+}

@@ -1,0 +1,131 @@
+/** A few nodes over a net without loss, for the unit tests; test/sim has the large one. */
+import type { NodeId } from '../../src/shared/ids.ts'
+import type { MemberRecord, MemberState } from '../../src/main/membership/contract.ts'
+import type { Output, SwimConfig } from '../../src/main/gossip/contract.ts'
+import { encodeMessage } from '../../src/main/gossip/message-codec.ts'
+import { Swim } from '../../src/main/gossip/swim.ts'
+
+const DELAY_MS = 5
+const STEP_MS = 5
+
+export interface NetNode {
+  swim: Swim
+  log: Output[]
+  running: boolean
+  /** Held back while it is paused. */
+  mail: { from: NodeId; bytes: Uint8Array }[]
+  paused: boolean
+}
+
+export class Net {
+  nowMs = 1_700_000_000_000
+  readonly nodes: NetNode[] = []
+  private readonly random: () => number
+  private flying: { atMs: number; to: number; from: NodeId; bytes: Uint8Array }[] = []
+  private readonly config: Partial<SwimConfig>
+
+  constructor(seed: number, config: Partial<SwimConfig> = {}) {
+    this.random = mulberry32(seed)
+    this.config = config
+  }
+
+  add(seeds: string[], part: Partial<MemberRecord> = {}): NetNode {
+    const index = this.nodes.length
+    const swim = new Swim({ self: recordOf(index, { incarnation: this.nowMs, ...part }), config: this.config, random: this.random, nowMs: this.nowMs, ...fakeKeys(index) })
+    const node: NetNode = { swim, log: [], running: true, mail: [], paused: false }
+    this.nodes.push(node)
+    swim.join(seeds, this.nowMs)
+    return node
+  }
+
+  /** kill -9 */
+  stop(index: number): void {
+    this.nodes[index]!.running = false
+  }
+
+  pause(index: number): void {
+    this.nodes[index]!.paused = true
+  }
+
+  resume(index: number): void {
+    const node = this.nodes[index]!
+    node.paused = false
+    for (const { from, bytes } of node.mail.splice(0)) node.swim.receive(bytes, from, this.nowMs)
+  }
+
+  leave(index: number): void {
+    this.nodes[index]!.swim.leave(this.nowMs)
+  }
+
+  run(ms: number): void {
+    for (const endMs = this.nowMs + ms; this.nowMs < endMs; ) {
+      this.nowMs += STEP_MS
+      const due = this.flying.filter(({ atMs }) => atMs <= this.nowMs)
+      this.flying = this.flying.filter(({ atMs }) => atMs > this.nowMs)
+      for (const { to, from, bytes } of due) this.deliver(this.nodes[to]!, from, bytes)
+      this.nodes.forEach((node, index) => this.step(node, index))
+    }
+  }
+
+  states(node: NetNode): Record<string, MemberState> {
+    return Object.fromEntries([...node.swim.members()].map(({ nodeId, state }) => [nodeId, state] as const).sort(([a], [b]) => (a < b ? -1 : 1)))
+  }
+
+  changes(at: number, of: string): Extract<Output, { kind: 'change' }>[] {
+    return this.nodes[at]!.log.filter((output) => output.kind === 'change').filter(({ member }) => member.nodeId === of)
+  }
+
+  private deliver(node: NetNode, from: NodeId, bytes: Uint8Array): void {
+    if (!node.running) return
+    if (node.paused) node.mail.push({ from, bytes })
+    else node.swim.receive(bytes, from, this.nowMs)
+  }
+
+  private step(node: NetNode, index: number): void {
+    if (!node.running || node.paused) return
+    if (node.swim.nextTickMs <= this.nowMs) node.swim.tick(this.nowMs)
+    for (const output of node.swim.drain()) {
+      node.log.push(output)
+      const target = output.kind === 'send' ? Number(output.to.split('-')[1]) : output.kind === 'contact' ? Number(output.addr.split('-')[1]) : null
+      if (target === null || (output.kind !== 'send' && output.kind !== 'contact') || this.nodes[target] === undefined) continue
+      this.flying.push({ atMs: this.nowMs + DELAY_MS, to: target, from: nodeName(index), bytes: encodeMessage(output.message) })
+    }
+  }
+}
+
+export const nodeName = (index: number): NodeId => `node-${index}` as NodeId
+
+export function recordOf(index: number, part: Partial<MemberRecord> = {}): MemberRecord {
+  return {
+    nodeId: nodeName(index),
+    processId: `process-${index}`,
+    incarnation: 1,
+    region: 'local',
+    zone: '',
+    addrs: [`addr-${index}`],
+    grpcAddr: '',
+    version: '0.1.0',
+    startedMs: 1_700_000_000_000,
+    drives: [],
+    ...part,
+  }
+}
+
+/** Stand-ins for Ed25519: a signature is its signer's name. */
+export function fakeKeys(index: number): { sign(body: Uint8Array): Uint8Array; verify(nodeId: NodeId, body: Uint8Array, signature: Uint8Array): boolean } {
+  return {
+    sign: () => Buffer.from(nodeName(index).padEnd(64)),
+    verify: (nodeId, _body, signature) => Buffer.from(signature).toString().trimEnd() === nodeId,
+  }
+}
+
+/** Small seeded generator (mulberry32, public domain). */
+export function mulberry32(seed: number): () => number {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
