@@ -20,6 +20,8 @@ import { until } from './until.ts'
 export interface NodeOptions {
   /** Data folders. @default 1 */
   drives?: number
+  /** Of the command that runs the node. @default ['--init-cluster'] */
+  args?: readonly string[]
   /** More of the environment, or other values for it. */
   env?: Record<string, string>
 }
@@ -53,6 +55,7 @@ export class NodeProcess {
   readonly logFile: string
   /** Changes hold from the next start on. */
   readonly env: Record<string, string>
+  readonly #args: readonly string[]
   #child: ChildProcess | null = null
   #exit: Promise<Exit> = Promise.resolve({ code: null, signal: null })
   #clients: S3Client[] = []
@@ -60,6 +63,7 @@ export class NodeProcess {
   private constructor(dir: string, ports: readonly number[], options: NodeOptions) {
     const [http, grpc, quic, metrics] = ports as [number, number, number, number]
     this.dir = dir
+    this.#args = options.args ?? ['--init-cluster']
     this.stateDir = join(dir, 'state')
     this.drives = Array.from({ length: options.drives ?? 1 }, (_, i) => join(dir, `drive${i + 1}`))
     this.port = http
@@ -127,7 +131,7 @@ export class NodeProcess {
   launch(): void {
     if (this.#child !== null) throw new Error('the node runs already')
     const log = openSync(this.logFile, 'a')
-    const child = spawn(ANVIL, ['--init-cluster'], { cwd: this.dir, env: this.#environment(), stdio: ['ignore', log, log] })
+    const child = spawn(ANVIL, this.#args, { cwd: this.dir, env: this.#environment(), stdio: ['ignore', log, log] })
     closeSync(log)
     live.add(this)
     this.#child = child

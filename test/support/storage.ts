@@ -94,7 +94,7 @@ export async function startStorage(drives: number): Promise<StorageRig> {
     },
     async bucket(more = {}) {
       const id = await database.bucket()
-      return { id, name: `bucket${id}`, tenantId: 1 as TenantId, region: 'local', createdMs: 0, defaultEncryption: false, publicAccess: false, ...more }
+      return { id, name: `bucket${id}`, tenantId: 1 as TenantId, region: 'local', regionEndpoint: '', createdMs: 0, defaultEncryption: false, publicAccess: false, ...more }
     },
     async put(bucket, key, data, encryption = { kind: 'bucket-default' }) {
       const sink = await store.putObject({

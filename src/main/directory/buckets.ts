@@ -9,12 +9,14 @@ interface BucketRow {
   name: string
   tenant_id: number
   region: string
+  region_endpoint: string
   created_at: Date
   public_access: boolean
   default_encryption: boolean
 }
 
-const COLUMNS = 'id, name, tenant_id, region, created_at, public_access, default_encryption'
+const COLUMNS = `id, name, tenant_id, region, created_at, public_access, default_encryption,
+  (SELECT r.endpoint FROM regions r WHERE r.name = buckets.region) AS region_endpoint`
 
 export async function selectBucket(client: ClientBase, name: string): Promise<Bucket | null> {
   const { rows } = await client.query<BucketRow>({ name: 'bucket', text: `SELECT ${COLUMNS} FROM buckets WHERE name = $1`, values: [name] })
@@ -76,6 +78,7 @@ const bucketOf = (row: BucketRow): Bucket => ({
   name: row.name,
   tenantId: row.tenant_id as TenantId,
   region: row.region,
+  regionEndpoint: row.region_endpoint,
   createdMs: row.created_at.getTime(),
   publicAccess: row.public_access,
   defaultEncryption: row.default_encryption,

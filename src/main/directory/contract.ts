@@ -33,6 +33,8 @@ export interface Bucket {
   name: string
   tenantId: TenantId
   region: string
+  /** URL of that region's S3 endpoint; '' when it is not known. */
+  regionEndpoint: string
   createdMs: number
   /** Anonymous GET and LIST. */
   publicAccess: boolean

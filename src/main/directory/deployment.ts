@@ -72,6 +72,11 @@ export async function isRegionRegistered(client: Client, name: string): Promise<
   return rowCount === 1
 }
 
+/** Names the S3 endpoint of a region for clients of other ones, unless a node or an operator has done so. */
+export async function offerEndpoint(client: Client, region: string, endpoint: string): Promise<void> {
+  await client.query("UPDATE regions SET endpoint = $2 WHERE name = $1 AND endpoint = ''", [region, endpoint])
+}
+
 /** 'anvilbeg' in ASCII. */
 const BEGIN_LOCK = '0x616e76696c626567'
 

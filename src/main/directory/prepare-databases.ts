@@ -9,7 +9,7 @@ import { migrate, MIGRATIONS, SchemaError, schemaState } from '../postgres/migra
 import { lockState } from '../postgres/state-lock.ts'
 import { EMBEDDED_DATABASES, startEmbeddedPostgres } from '../postgres/supervisor.ts'
 import type { Credentials } from './credentials.ts'
-import { beginDeployment, checkKeys, DeploymentError, deploymentId, isRegionRegistered } from './deployment.ts'
+import { beginDeployment, checkKeys, DeploymentError, deploymentId, isRegionRegistered, offerEndpoint } from './deployment.ts'
 import { firstAppFile } from './first-app-file.ts'
 
 export interface PreparedDatabases {
@@ -90,7 +90,11 @@ async function begin(config: Config, { global, regional }: Servers, { logger, si
   await reached(regional, logger, signal, () => migrate(regional, MIGRATIONS.regional, logger))
   const { bootstrapAccessKey: accessKey, bootstrapSecretKey: secretKey } = config
   const credentials = accessKey !== null && secretKey !== null ? { accessKey, secretKey } : null
-  const { id, made } = await withClient(global, (client) => beginDeployment(client, { ...config, credentials }, logger))
+  const { id, made } = await withClient(global, async (client) => {
+    const begun = await beginDeployment(client, { ...config, credentials }, logger)
+    await offerEndpoint(client, config.region, s3Endpoint(config))
+    return begun
+  })
   return { deploymentId: id, firstApp: made ? { ...made, created: true, file: credentials ? null : firstAppFile(config.stateDir).path } : keptApp(config) }
 }
 
@@ -99,7 +103,7 @@ async function join(config: Config, servers: Servers, { logger, signal }: Prepar
   const id = await waitForDeployment(config, servers, logger, signal)
   await withClient(global, async (client) => {
     await checkKeys(client, id, config.encryptionKeys)
-    if (await isRegionRegistered(client, config.region)) return
+    if (await isRegionRegistered(client, config.region)) return offerEndpoint(client, config.region, s3Endpoint(config))
     throw new DeploymentError(`region ${config.region} (REGION) is not registered: run \`anvil admin regions create --name ${config.region}\`, or correct REGION`)
   })
   await reached(regional, logger, signal, async () => {
@@ -131,6 +135,11 @@ async function waitForDeployment(config: Config, { global, embedded }: Servers, 
     }
     await sleep(RETRY_MS, undefined, { signal })
   }
+}
+
+/** Where clients reach S3 on this node: gRPC's public host, and the port of S3 as it is bound. */
+function s3Endpoint({ publicGrpcAddr, http, tls }: Config): string {
+  return `${tls === null ? 'http' : 'https'}://${new URL(publicGrpcAddr).hostname}:${http.port}`
 }
 
 function requireMigrated(which: 'global' | 'regional', config: ClientConfig, pending: string[]): void {

@@ -88,12 +88,7 @@ export class OperationCall implements Call {
     }
     const bucket = await this.bucketNamed(this.bucketName)
     this.#bucket = bucket
-    if (bucket.region !== this.region) {
-      throw new S3Error('PermanentRedirect', 301, 'The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.', {
-        elements: [['Bucket', bucket.name], ['Region', bucket.region]],
-        headers: [['x-amz-bucket-region', bucket.region]],
-      })
-    }
+    if (bucket.region !== this.region && this.#operation.anyRegion !== true) throw permanentRedirect(bucket)
     this.checkOwner('x-amz-expected-bucket-owner', bucket)
     if (access.kind === 'own') return
     const on = access.on === 'key' ? this.key : access.on === 'prefix' ? (this.query.get('prefix') ?? '') : undefined
@@ -171,6 +166,15 @@ export class OperationCall implements Call {
     const expected = this.headers.get(header)
     if (expected !== undefined && expected !== ownerId(bucket.tenantId)) throw accessDenied()
   }
+}
+
+/** S3's Endpoint is a host; the port belongs to it here. Clients that ask a proxy may know another way: the region tells. */
+function permanentRedirect({ name, region, regionEndpoint }: Bucket): S3Error {
+  const endpoint = regionEndpoint === '' ? [] : [['Endpoint', new URL(regionEndpoint).host] as const]
+  return new S3Error('PermanentRedirect', 301, 'The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.', {
+    elements: [...endpoint, ['Bucket', name], ['Region', region]],
+    headers: [['x-amz-bucket-region', region]],
+  })
 }
 
 /** What a bucket with public access lets anybody do. */

@@ -85,7 +85,9 @@ export class RequestHandler {
       outcome.operation = 'PreflightRequest'
       throw corsNotEnabled(head)
     }
-    const authentication = await authenticate(head, query, { directory, keys, region, nowMs: now() })
+    const authentication = await authenticate(head, query, {
+      directory, keys, region, nowMs: now(), bucketRegion: async () => (address.bucket === '' ? null : ((await directory.bucket(address.bucket))?.region ?? null)),
+    })
     const headers = effectiveHeaders(head, query, authentication)
     const operation = route(head.method, address, query, headers)
     outcome.operation = operation.name

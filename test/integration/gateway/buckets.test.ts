@@ -10,6 +10,8 @@ import {
 import type { Grant } from '../../../src/main/directory/contract.ts'
 import type { TenantId } from '../../../src/shared/ids.ts'
 import { type Harness, startHarness } from './harness.ts'
+import { type RawAnswer, RawSocket } from './raw-socket.ts'
+import { signed } from './sign.ts'
 
 let harness: Harness
 let s3: S3Client
@@ -169,6 +171,24 @@ test('a bucket of another region says where it is', async () => {
   const answer = await fetch(`${harness.endpoint}/far-away`)
   assert.equal(answer.status, 403)
   await assert.rejects(harness.client({ followRegionRedirects: false }).send(new ListObjectsV2Command({ Bucket: 'far-away' })), { name: 'PermanentRedirect' })
+  const raw = async (region: string): Promise<RawAnswer> => {
+    const socket = await RawSocket.open(harness.port)
+    const said = await socket.send(signed({ method: 'GET', target: '/far-away?list-type=2', region }).head).answer()
+    socket.close()
+    return said
+  }
+  for (const region of ['us-east-1', 'mars']) {
+    const redirect = await raw(region)
+    assert.equal(redirect.status, 301)
+    assert.equal(redirect.headers['x-amz-bucket-region'], 'mars')
+    assert.match(redirect.body, /<Endpoint>mars\.test:9000<\/Endpoint><Bucket>far-away<\/Bucket><Region>mars<\/Region>/)
+  }
+  const wrong = await raw('venus')
+  assert.equal(wrong.status, 400)
+  assert.match(wrong.body, /<Code>AuthorizationHeaderMalformed<\/Code>.*<Region>mars<\/Region>/s)
+  const location = await harness.client().send(new GetBucketLocationCommand({ Bucket: 'far-away' }))
+  assert.equal(location.LocationConstraint, 'mars')
+  await assert.rejects(s3.send(new CopyObjectCommand({ Bucket, Key: 'x', CopySource: 'far-away/a' })), { name: 'NotImplemented' })
 })
 
 test('an expected owner is compared', async () => {

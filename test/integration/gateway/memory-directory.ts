@@ -31,7 +31,7 @@ export class MemoryDirectory implements Directory {
   async createBucket({ name, tenantId, region }: { name: string; tenantId: TenantId; region: string }): Promise<Bucket> {
     const taken = this.buckets.get(name)
     if (taken !== undefined) throw new AnvilError(taken.tenantId === tenantId ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists', 'taken')
-    const bucket: Bucket = { id: ++this.#lastId as BucketId, name, tenantId, region, createdMs: Date.now(), publicAccess: false, defaultEncryption: false }
+    const bucket: Bucket = { id: ++this.#lastId as BucketId, name, tenantId, region, regionEndpoint: region === 'mars' ? 'http://mars.test:9000' : '', createdMs: Date.now(), publicAccess: false, defaultEncryption: false }
     this.buckets.set(name, bucket)
     return bucket
   }

@@ -22,16 +22,17 @@ interface Sent {
   headers: Record<string, string>
   secrets?: string[]
   region?: string
+  bucketRegion?: string
   nowMs?: number
   disabled?: boolean
 }
 
-function send({ method = 'GET', url, headers, secrets = [SECRET], region = 'us-east-1', nowMs = NOW, disabled = false }: Sent): Promise<Authentication> {
+function send({ method = 'GET', url, headers, secrets = [SECRET], region = 'us-east-1', bucketRegion, nowMs = NOW, disabled = false }: Sent): Promise<Authentication> {
   const [rawPath, rawQuery = ''] = url.split('?')
   const app: App = { clientId: KEY, tenantId: 1 as TenantId, name: 'test', secrets, grants: [], disabled }
   return authenticate(
     { method, rawPath: rawPath!, headers: RequestHeaders.of(Object.entries(headers)) }, new Query(rawQuery),
-    { directory: { app: (id) => Promise.resolve(id === KEY ? app : null) }, keys: new SigningKeys(), region, nowMs },
+    { directory: { app: (id) => Promise.resolve(id === KEY ? app : null) }, keys: new SigningKeys(), region, nowMs, bucketRegion: () => Promise.resolve(bucketRegion ?? null) },
   )
 }
 
@@ -157,6 +158,9 @@ test('the clock may be a quarter of an hour off, and no more', async () => {
 test('us-east-1 is taken where the region is `local`; any other is told the right one', async () => {
   await send({ ...getObject, region: 'local' })
   await refused({ ...getObject, region: 'eu-1' }, 'AuthorizationHeaderMalformed', { Region: 'eu-1' })
+  // signed for where the bucket is: the redirect is another's business
+  await send({ ...getObject, region: 'eu-1', bucketRegion: 'us-east-1' })
+  await refused({ ...getObject, region: 'eu-1', bucketRegion: 'eu-2' }, 'AuthorizationHeaderMalformed', { Region: 'eu-2' })
 })
 
 test('presigned URLs live as long as they say', async () => {

@@ -2,7 +2,7 @@
  * Who sends a request. SigV4 in the Authorization header or in the query (presigned), or nobody.
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
  *
- * The region of a signature must be the node's. Where the deployment's region is `local`, the default of the embedded
+ * The region of a signature must be the node's, or that of the bucket. Where the deployment's region is `local`, the default of the embedded
  * database, `us-east-1` is taken as well: it is what every client signs for that was not told a region, and on such a
  * deployment nobody was asked to name one.
  */
@@ -28,6 +28,8 @@ export interface AuthenticateContext {
   keys: SigningKeys
   region: string
   nowMs: number
+  /** Region of the bucket that is addressed; null where there is none. Asked only of signatures for another region. */
+  bucketRegion(): Promise<string | null>
 }
 
 type AuthenticatedHead = Pick<RequestHead, 'method' | 'rawPath' | 'headers'>
@@ -75,7 +77,8 @@ async function verify(head: AuthenticatedHead, query: Query, claim: Claim, conte
   if (query.has('X-Amz-Security-Token') || headers.has('x-amz-security-token')) {
     throw new S3Error('InvalidToken', 400, 'The provided token is malformed or otherwise not valid.')
   }
-  checkScope(claim, context)
+  checkScope(claim)
+  await checkRegion(claim, context)
   const app = await context.directory.app(credential.accessKeyId)
   if (app === null || app.disabled) {
     throw new S3Error('InvalidAccessKeyId', 403, 'The AWS Access Key Id you provided does not exist in our records.', {
@@ -183,15 +186,29 @@ function checkExpiry(expires: string, dateMs: number, nowMs: number): void {
   if (dateMs > nowMs + MAX_CLOCK_SKEW_MS) throw accessDenied('Request is not yet valid')
 }
 
-function checkScope({ credential, amzDate, presigned }: Claim, { region }: AuthenticateContext): void {
-  const malformed = presigned
-    ? (text: string, options?: S3ErrorOptions) => queryParameters(`Error parsing the X-Amz-Credential parameter; ${text}`, options)
-    : headerMalformed
+/** The error that a wrong credential is, where it stands. */
+const credentialMalformed = ({ presigned }: Claim, text: string, options?: S3ErrorOptions): S3Error =>
+  presigned ? queryParameters(`Error parsing the X-Amz-Credential parameter; ${text}`, options) : headerMalformed(text, options)
+
+/**
+ * A signature for the region of the bucket is right wherever it arrives: the redirect that follows says where the bucket
+ * is. Any other is told the region to sign for.
+ */
+async function checkRegion(claim: Claim, { region, bucketRegion }: AuthenticateContext): Promise<void> {
+  const signed = claim.credential.region
+  if (signed === region || (region === 'local' && signed === 'us-east-1')) return
+  const expected = (await bucketRegion()) ?? region
+  if (signed === expected) return
+  throw credentialMalformed(claim, `the region '${signed}' is wrong; expecting '${expected}'`, {
+    elements: [['Region', expected]], headers: [['x-amz-bucket-region', expected]],
+  })
+}
+
+function checkScope(claim: Claim): void {
+  const { credential, amzDate } = claim
+  const malformed = (text: string): S3Error => credentialMalformed(claim, text)
   if (!/^\d{8}$/.test(credential.date) || !amzDate.startsWith(credential.date)) {
     throw malformed(`the date in the credential '${credential.date}' is not that of the request.`)
-  }
-  if (credential.region !== region && !(region === 'local' && credential.region === 'us-east-1')) {
-    throw malformed(`the region '${credential.region}' is wrong; expecting '${region}'`, { elements: [['Region', region]] })
   }
   if (credential.service !== 's3') throw malformed(`incorrect service "${credential.service}". This endpoint belongs to "s3".`)
   if (credential.terminator !== 'aws4_request') throw malformed(`incorrect terminal "${credential.terminator}". This endpoint uses "aws4_request".`)

@@ -59,6 +59,7 @@ export const deleteBucket: Operation = {
 
 export const getBucketLocation: Operation = {
   name: 'GetBucketLocation',
+  anyRegion: true,
   access: { kind: 'any', actions: ['bucket:read', 'bucket:list', 'object:list'], on: 'prefix' },
   public: true,
   run: (call) => Promise.resolve(xmlAnswer(locationDocument(call))),

@@ -1,6 +1,6 @@
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html */
 import type { CopySource, CopyResult } from '../../objects/contract.ts'
-import { invalidArgument, invalidRequest } from '../errors.ts'
+import { invalidArgument, invalidRequest, notImplemented } from '../errors.ts'
 import { parseAttributes, parseStorageClass } from '../request/attributes.ts'
 import { checksumElement, parseAlgorithm } from '../request/checksum.ts'
 import { parseReadConditions, parseWriteCondition } from '../request/conditions.ts'
@@ -41,6 +41,7 @@ export async function copySource(call: Call): Promise<CopySource> {
   const { headers } = call
   const name = parseCopySource(headers.get('x-amz-copy-source') ?? '')
   const bucket = await call.bucketNamed(name.bucket)
+  if (bucket.region !== call.region) throw notImplemented(`a copy from a bucket of another region (${bucket.region})`)
   call.checkOwner('x-amz-source-expected-bucket-owner', bucket)
   call.demand('object:read', bucket, name.key)
   return { bucket, key: name.key, conditions: parseReadConditions(headers, 'x-amz-copy-source-'), readKey: parseCustomerKey(call.head, true) }

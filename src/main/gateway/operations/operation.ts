@@ -24,6 +24,8 @@ export interface Operation {
   public?: boolean
   /** The bucket need not exist (CreateBucket, ListBuckets). */
   withoutBucket?: boolean
+  /** Answered for buckets of other regions too, from the directory. */
+  anyRegion?: boolean
   run(call: Call): Promise<Answer>
 }
 
