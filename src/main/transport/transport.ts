@@ -46,6 +46,8 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
   readonly nodeId: NodeId
   readonly #options: TransportOptions
   readonly #links = new Map<NodeId, PeerLink>()
+  /** Addresses that are being dialled. */
+  readonly #contacts = new Map<string, Promise<PeerIdentity>>()
   readonly #proofs: Proofs
   readonly #stats = {
     sentBytes: 0, receivedBytes: 0, sentPackets: 0, receivedPackets: 0, droppedPackets: 0, requests: 0, failedRequests: 0, dials: 0, failedDials: 0,
@@ -66,7 +68,9 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
       proven: (connection, peer) => this.#proven(connection, peer),
       // a dial reports its own failure, with the address that was dialled
       refused: (connection, refusal) => {
-        if (connection.direction === 'inbound' && !this.#closing.signal.aborted) this.emit('problem', connection.remotePeer.toString(), refusal)
+        if (connection.direction !== 'inbound') return
+        // a stranger that went away, or says nothing, is nobody's problem
+        if (refusal.kind !== 'unreachable') this.#problem(connection.remotePeer.toString(), refusal)
       },
       nowMs,
     })
@@ -109,11 +113,12 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     if (address.nodeId === this.nodeId || this.#isOwn(addr)) throw this.#problem(addr, ownAddress('is the address of this node itself'))
     const known = address.nodeId === null ? null : this.#links.get(address.nodeId)?.identity ?? null
     if (known !== null) return known
-    try {
-      return await this.#dial([addr], address.nodeId, signal)
-    } catch (error) {
-      throw this.#problem(addr, error as PeerRefusal)
+    let dialling = this.#contacts.get(addr)
+    if (dialling === undefined) {
+      dialling = this.#contact(addr, address.nodeId).finally(() => this.#contacts.delete(addr))
+      this.#contacts.set(addr, dialling)
     }
+    return signal === undefined ? dialling : withSignal(dialling, signal)
   }
 
   setAddrs(nodeId: NodeId, addrs: readonly string[] | null): void {
@@ -193,13 +198,17 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     }
   }
 
-  async #dial(addrs: readonly string[], nodeId: NodeId | null, signal?: AbortSignal): Promise<PeerIdentity> {
-    return (await this.#dialConnection(addrs, nodeId, signal)).peer
+  async #contact(addr: string, nodeId: NodeId | null): Promise<PeerIdentity> {
+    try {
+      return (await this.#dialConnection([addr], nodeId)).peer
+    } catch (error) {
+      throw this.#problem(addr, error as PeerRefusal)
+    }
   }
 
   /** @throws PeerRefusal */
-  async #dialConnection(addrs: readonly string[], nodeId: NodeId | null, given?: AbortSignal): Promise<{ connection: Connection; peer: PeerIdentity }> {
-    const signal = AbortSignal.any([AbortSignal.timeout(3 * DIAL_TIMEOUT_MS + PROOF_TIMEOUT_MS), this.#closing.signal, ...(given === undefined ? [] : [given])])
+  async #dialConnection(addrs: readonly string[], nodeId: NodeId | null): Promise<{ connection: Connection; peer: PeerIdentity }> {
+    const signal = AbortSignal.any([AbortSignal.timeout(3 * DIAL_TIMEOUT_MS + PROOF_TIMEOUT_MS), this.#closing.signal])
     this.#stats.dials++
     try {
       const connection = await dial(this.#libp2p, addrs, nodeId, signal)
