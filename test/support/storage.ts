@@ -62,7 +62,7 @@ export async function startStorage(drives: number): Promise<StorageRig> {
   const look = (): void => {
     view = {
       version: view.version + 1,
-      drives: [...open].map((driveId) => ({ driveId, nodeId, totalBytes: GIB })),
+      drives: [...open].map((driveId) => ({ driveId, nodeId, zone: '', totalBytes: GIB })),
       everTwoDrives: view.everTwoDrives || open.size > 1,
     }
   }

@@ -104,7 +104,7 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     if (this.#view?.version !== this.#version) {
       const drives: PlacementDrive[] = this.all
         .filter((drive) => drive.state === 'online')
-        .map((drive) => ({ driveId: drive.driveId!, nodeId: this.#options.nodeId, totalBytes: drive.totalBytes }))
+        .map((drive) => ({ driveId: drive.driveId!, nodeId: this.#options.nodeId, zone: '', totalBytes: drive.totalBytes }))
       this.#view = { version: this.#version, drives, everTwoDrives: this.#everTwoDrives }
     }
     return this.#view

@@ -12,7 +12,7 @@ function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotecte
   const seen = { lookups: 0, away: false }
   const viewOf = (count: number, version: number): DriveView => ({
     version,
-    drives: Array.from({ length: count }, (_, i) => ({ driveId: `d${i}`, nodeId: 'n' as NodeId, totalBytes: 1000 })),
+    drives: Array.from({ length: count }, (_, i) => ({ driveId: `d${i}`, nodeId: 'n' as NodeId, zone: '', totalBytes: 1000 })),
     everTwoDrives: options.everTwoDrives ?? count > 1,
   })
   let view = viewOf(drives, 1)
@@ -77,7 +77,7 @@ test('other drives mean other groups; a retired group is not taken again', async
   look(6)
   const third = await groups.take(blob)
   assert.equal(third.group.members.length, 6)
-  assert.deepEqual(groups.code, { k: 4, m: 2 })
+  assert.deepEqual(groups.code, { k: 4, m: 2, keeps: 'drive' })
 })
 
 test('a database that was away is asked again by the next upload', async () => {

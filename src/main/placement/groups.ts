@@ -7,8 +7,8 @@ import type { BlobId, PgId } from '../../shared/ids.ts'
 import { PLACEMENT_SLOTS } from '../../shared/limits.ts'
 import type { Native } from '../../shared/native.ts'
 import type { ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
-import { chooseErasureCode, type ErasureCode, type PlacementDrive } from './erasure-code.ts'
-import { slotWinners } from './rendezvous.ts'
+import { chooseErasureCode, type ErasureCode, type PlacementDrive, type PlacementPlan } from './erasure-code.ts'
+import { allWinners, slotWinners } from './rendezvous.ts'
 
 /** The drives that new shards may go to, and a number that grows whenever they change. */
 export interface DriveView {
@@ -40,7 +40,7 @@ export class PlacementGroups {
   /** The open group of each slot under the view of `#slotsVersion`. */
   #slots: (Promise<PlacementGroup> | undefined)[] = []
   #slotsVersion = -1
-  #code: ErasureCode | null = null
+  #plan: PlacementPlan | null = null
   readonly #known = new Map<PgId, PlacementGroup>()
   readonly #loading = new Map<PgId, Promise<PlacementGroup>>()
   readonly #inUse = new Map<PgId, number>()
@@ -50,10 +50,10 @@ export class PlacementGroups {
     this.#options = options
   }
 
-  /** The code that new blobs are written with now; null when no drive lives. */
-  get code(): ErasureCode | null {
+  /** The code that new blobs are written with now, and the failure domain that it keeps; null when no drive lives. */
+  get code(): PlacementPlan | null {
     this.#refreshView()
-    return this.#code
+    return this.#plan
   }
 
   /** Where a blob is whose row in `objects` may name an older group; undefined when it was never found elsewhere. */
@@ -124,14 +124,10 @@ export class PlacementGroups {
   /** Members of the slots under the present view: groups of other members can be sealed (DESIGN §7). */
   wanted(): Set<string> {
     this.#refreshView()
-    const lists = new Set<string>()
-    const code = this.#code
-    if (code === null) return lists
+    const plan = this.#plan
+    if (plan === null) return new Set()
     const { drives } = this.#options.view()
-    for (let slot = 0; slot < PLACEMENT_SLOTS; slot++) {
-      lists.add(memberKey(code.k, code.m, slotWinners(slot, drives, code)))
-    }
-    return lists
+    return new Set(allWinners(PLACEMENT_SLOTS, drives, plan).map((members) => memberKey(plan.k, plan.m, members)))
   }
 
   /** Takes no more uploads into a group: it is closed, or will not take a certain blob. Its slots get another one. */
@@ -163,21 +159,21 @@ export class PlacementGroups {
     if (view.version === this.#slotsVersion) return
     this.#slotsVersion = view.version
     this.#slots = []
-    this.#code = chooseErasureCode(view.drives, this.#options.erasureCode)
+    this.#plan = chooseErasureCode(view.drives, this.#options.erasureCode)
   }
 
   async #openSlot(slot: number): Promise<PlacementGroup> {
     const slots = this.#slots
     try {
       const view = this.#options.view()
-      const code = this.#code
-      if (code === null) throw new AnvilError('InsufficientRedundancy', 'no drive takes new shards')
-      if (code.m === 0 && view.everTwoDrives && !this.#options.allowUnprotectedWrites) {
+      const plan = this.#plan
+      if (plan === null) throw new AnvilError('InsufficientRedundancy', 'no drive takes new shards')
+      if (plan.m === 0 && view.everTwoDrives && !this.#options.allowUnprotectedWrites) {
         throw new AnvilError('InsufficientRedundancy',
           'only one drive takes new shards, and this deployment has had more: nothing is written without redundancy')
       }
-      const members = slotWinners(slot, view.drives, code)
-      const group = await this.#options.metadata.openPlacementGroup(code.k, code.m, members as PlacementGroup['members'])
+      const members = slotWinners(slot, view.drives, plan)
+      const group = await this.#options.metadata.openPlacementGroup(plan.k, plan.m, members as PlacementGroup['members'])
       return this.#learn(group)
     } catch (error) {
       // the next upload of this slot tries again

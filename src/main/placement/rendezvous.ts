@@ -5,7 +5,8 @@
  */
 import { createHash } from 'node:crypto'
 import { assert } from '../../shared/errors.ts'
-import type { ErasureCode, PlacementDrive } from './erasure-code.ts'
+import type { PlacementPlan } from './erasure-code.ts'
+import { boundsOf, weightOf, zoneOf, type Bounds, type PlacementDrive } from './failure-domains.ts'
 
 /** A number in (0, 1) that depends on slot and drive only: the first 52 bits of SHA-256. */
 function unitHash(slot: number, driveId: string): number {
@@ -14,26 +15,47 @@ function unitHash(slot: number, driveId: string): number {
   return (bits + 0.5) / 2 ** 52
 }
 
-const score = (slot: number, drive: PlacementDrive): number =>
-  -Math.max(drive.totalBytes, 1) / Math.log(unitHash(slot, drive.driveId))
+const score = (slot: number, drive: PlacementDrive): number => -weightOf(drive) / Math.log(unitHash(slot, drive.driveId))
 
 /**
- * The k + m drives of a slot, best first: index i of the placement group lies on the i-th. With several nodes, at most m
- * on one of them. The drives must be able to fill the code (see `chooseErasureCode`).
+ * The k + m drives of a slot, best first: index i of the placement group lies on the i-th. No node and no zone holds more
+ * of them than the plan's domain allows. Taking the best that still fit, one after the other, is the greedy algorithm on a
+ * laminar matroid: it finds k + m where that is possible at all, and one more drive changes one winner at most.
  */
-export function slotWinners(slot: number, drives: readonly PlacementDrive[], code: ErasureCode): string[] {
+export function slotWinners(slot: number, drives: readonly PlacementDrive[], plan: PlacementPlan): string[] {
+  return winnersWithin(slot, drives, plan, boundsOf(drives, plan, plan.keeps))
+}
+
+/** The winners of every slot from 0 on. */
+export function allWinners(slots: number, drives: readonly PlacementDrive[], plan: PlacementPlan): string[][] {
+  const bounds = boundsOf(drives, plan, plan.keeps)
+  return Array.from({ length: slots }, (_, slot) => winnersWithin(slot, drives, plan, bounds))
+}
+
+function winnersWithin(slot: number, drives: readonly PlacementDrive[], plan: PlacementPlan, bounds: Bounds): string[] {
+  const width = plan.k + plan.m
+  assert(drives.length >= width, `slot ${slot}: ${drives.length} drives cannot fill ${plan.k}+${plan.m}`)
   const ranked = drives
     .map((drive) => ({ drive, score: score(slot, drive) }))
     .sort((a, b) => b.score - a.score || (a.drive.driveId < b.drive.driveId ? -1 : 1))
-  const oneNode = drives.every((drive) => drive.nodeId === drives[0]!.nodeId)
-  const perNode = new Map<string, number>()
-  const winners: string[] = []
-  for (const { drive } of ranked) {
-    const held = perNode.get(drive.nodeId) ?? 0
-    if (!oneNode && held >= code.m) continue
-    perNode.set(drive.nodeId, held + 1)
-    winners.push(drive.driveId)
-    if (winners.length === code.k + code.m) return winners
+    .map(({ drive }) => drive)
+  const winners: PlacementDrive[] = []
+  const passedOver: PlacementDrive[] = []
+  const onNode = new Map<string, number>()
+  const inZone = new Map<string, number>()
+  for (const drive of ranked) {
+    if (winners.length === width) break
+    const node = onNode.get(drive.nodeId) ?? 0
+    const zone = inZone.get(zoneOf(drive)) ?? 0
+    if (node >= bounds.node.get(drive.nodeId)! || zone >= bounds.zone.get(zoneOf(drive))!) {
+      passedOver.push(drive)
+      continue
+    }
+    onNode.set(drive.nodeId, node + 1)
+    inZone.set(zoneOf(drive), zone + 1)
+    winners.push(drive)
   }
-  assert(false, `slot ${slot}: ${drives.length} drives cannot fill ${code.k}+${code.m}`)
+  // only where the domain is not kept: a node whose few large drives cannot take the share that their bytes suggest
+  assert(winners.length === width || plan.keeps === 'drive', `slot ${slot}: ${drives.length} drives cannot keep each ${plan.keeps} with ${plan.k}+${plan.m}`)
+  return [...winners, ...passedOver.slice(0, width - winners.length)].map(({ driveId }) => driveId)
 }
