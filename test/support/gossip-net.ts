@@ -4,6 +4,7 @@ import type { MemberRecord, MemberState } from '../../src/main/membership/contra
 import type { Output, SwimConfig } from '../../src/main/gossip/contract.ts'
 import { encodeMessage } from '../../src/main/gossip/message-codec.ts'
 import { Swim } from '../../src/main/gossip/swim.ts'
+import { mulberry32 } from './random.ts'
 
 const DELAY_MS = 5
 const STEP_MS = 5
@@ -116,16 +117,5 @@ export function fakeKeys(index: number): { sign(body: Uint8Array): Uint8Array; v
   return {
     sign: () => Buffer.from(nodeName(index).padEnd(64)),
     verify: (nodeId, _body, signature) => Buffer.from(signature).toString().trimEnd() === nodeId,
-  }
-}
-
-/** Small seeded generator (mulberry32, public domain). */
-export function mulberry32(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 }

@@ -24,8 +24,8 @@ export interface SignedRecord {
 /** News that is passed on with other messages. `bytes`: its exact length in a message, its own length prefix included. */
 export type News =
   | { readonly kind: 'record'; readonly signed: SignedRecord; readonly bytes: number }
-  /** `by` could not reach `node`, or, with `dead`, has not seen it answer for the time of suspicion. */
-  | { readonly kind: 'suspect' | 'dead'; readonly node: NodeId; readonly incarnation: number; readonly by: NodeId; readonly bytes: number }
+  /** `by` could not reach `member`, or, with `dead`, has not seen it answer for the time of suspicion. Both are keys. */
+  | { readonly kind: 'suspect' | 'dead'; readonly member: number; readonly incarnation: number; readonly by: number; readonly bytes: number }
   /** `process` and `number` name the event: news is handled once. */
   | { readonly kind: 'event'; readonly origin: NodeId; readonly process: string; readonly number: number; readonly event: ClusterEvent; readonly bytes: number }
 
@@ -64,11 +64,11 @@ export type Message =
 export type Output =
   /**
    * Send to a member over its connection; dial `addrs` (multiaddrs without /p2p) where there is none. A message that cannot
-   * be sent at once, or within `config.probeTimeoutMs`, may be dropped: the core treats it as lost. `large` ones exceed a
-   * packet (up to MAX_GOSSIP_MESSAGE_BYTES) and belong on a stream of their own; they may take a few seconds.
+   * be sent at once, or within `config.probeTimeoutMs`, may be dropped: the core treats it as lost. `large` ones may
+   * exceed a packet (up to MAX_GOSSIP_MESSAGE_BYTES) and belong on a stream of their own; they may take a few seconds.
    */
   | { kind: 'send'; to: NodeId; addrs: readonly string[]; message: Message; large: boolean }
-  /** Dial this address, whoever answers there, and send. What it answers comes through receive() with its node id. */
+  /** Dial this address, whoever answers there, and send over a stream. What it answers comes through receive() with its node id. */
   | { kind: 'contact'; addr: string; message: Message }
   /** A member came (`before` null), or changed its state or its record. `member` is a snapshot. */
   | { kind: 'change'; member: Member; before: MemberState | null }

@@ -8,6 +8,7 @@ import { messageBytes, PACKET_HEAD_BYTES } from './message-codec.ts'
 import { accusationNews } from './news-codec.ts'
 import type { NewsQueue } from './news-queue.ts'
 import type { RunningClock } from './running-clock.ts'
+import { memberKey } from './record-codec.ts'
 import { type Entry, isLive, type Table } from './table.ts'
 import type { View } from './view.ts'
 
@@ -27,6 +28,7 @@ export interface CoreParts {
 
 export class Core implements CoreParts {
   readonly selfId: NodeId
+  readonly selfKey: number
   readonly region: string
   readonly config: SwimConfig
   readonly random: () => number
@@ -40,6 +42,7 @@ export class Core implements CoreParts {
 
   constructor(parts: CoreParts) {
     this.selfId = parts.selfId
+    this.selfKey = memberKey(parts.selfId)
     this.region = parts.region
     this.config = parts.config
     this.random = parts.random
@@ -58,7 +61,7 @@ export class Core implements CoreParts {
 
   send(to: NodeId, message: Message): void {
     const addrs = this.table.get(to)?.signed.record.addrs ?? []
-    this.outputs.push({ kind: 'send', to, addrs, message, large: messageBytes(message) > this.config.packetBytes })
+    this.outputs.push({ kind: 'send', to, addrs, message, large: !('news' in message) || messageBytes(message) > this.config.packetBytes })
   }
 
   output(output: Output): void {
@@ -92,7 +95,7 @@ export class Core implements CoreParts {
   accusationOf(to: NodeId): News[] {
     const entry = this.table.get(to)
     if (entry === undefined || (entry.state !== 'suspect' && entry.state !== 'dead')) return []
-    return [accusationNews(entry.state, to, entry.signed.record.incarnation, this.selfId)]
+    return [accusationNews(entry.state, entry.signed.key, entry.signed.record.incarnation, this.selfKey)]
   }
 
   /** News to ride along with a message to this member. */

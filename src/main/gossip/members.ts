@@ -4,15 +4,16 @@ import { suspicionMs } from './config.ts'
 import type { SignedRecord, TableEntry } from './contract.ts'
 import type { Core } from './core.ts'
 import { accusationNews, recordNews } from './news-codec.ts'
-import { verifyRecord } from './record-codec.ts'
+import { memberKey, verifyRecord } from './record-codec.ts'
 import { type Entry, isLive } from './table.ts'
 import { compareRecords, mergeViews, outranks, viewOf } from './view.ts'
 
 interface Suspicion {
-  readonly nodeId: NodeId
+  /** Of the suspected; the accusers are keys too. */
+  readonly key: number
   readonly incarnation: number
   readonly sinceMs: number
-  readonly accusers: Set<NodeId>
+  readonly accusers: Set<number>
   deadlineMs: number
 }
 
@@ -22,7 +23,7 @@ const FORGET_EVERY_MS = 60_000
 
 export class Members {
   private readonly core: Core
-  private readonly suspicions = new Map<NodeId, Suspicion>()
+  private readonly suspicions = new Map<number, Suspicion>()
   private readonly settledAtMs: number
   private forgetAtMs: number
 
@@ -42,8 +43,8 @@ export class Members {
     const { clock } = this.core
     if (clock.timeMs >= this.forgetAtMs) this.forgetOld()
     if (clock.timeMs < clock.verdictsFromMs) return
-    for (const { nodeId, incarnation, deadlineMs } of [...this.suspicions.values()]) {
-      if (clock.timeMs >= deadlineMs) this.accuse('dead', nodeId, incarnation, this.core.selfId)
+    for (const { key, incarnation, deadlineMs } of [...this.suspicions.values()]) {
+      if (clock.timeMs >= deadlineMs) this.accuse('dead', key, incarnation, this.core.selfKey)
     }
   }
 
@@ -57,8 +58,8 @@ export class Members {
   }
 
   /** @returns false when the record it is about is not known here: ask whoever said it */
-  accuse(kind: 'suspect' | 'dead', node: NodeId, incarnation: number, by: NodeId): boolean {
-    const entry = this.core.table.get(node)
+  accuse(kind: 'suspect' | 'dead', key: number, incarnation: number, by: number): boolean {
+    const entry = this.core.table.byKey(key)
     if (entry === undefined || entry.signed.record.incarnation < incarnation) return false
     if (entry.signed.record.incarnation > incarnation) return true
     if (outranks(kind, entry.state)) {
@@ -93,7 +94,7 @@ export class Members {
       this.replace(signed, known, known !== undefined || core.clock.timeMs >= this.settledAtMs, goneAtMs)
     }
     // Somebody's word that a member is dead gives it time to object: after a partition each half holds the other for dead.
-    if (theirs.state === 'suspect' || theirs.state === 'dead') this.accuse('suspect', signed.record.nodeId, signed.record.incarnation, from)
+    if (theirs.state === 'suspect' || theirs.state === 'dead') this.accuse('suspect', signed.key, signed.record.incarnation, memberKey(from))
   }
 
   private admit(signed: SignedRecord, from: NodeId): boolean {
@@ -118,41 +119,40 @@ export class Members {
     }
     const fresh = viewOf(signed, 'alive')
     const view = known === undefined ? fresh : mergeViews(fresh, known)
-    if (known?.signed.record.incarnation !== incarnation || view.state === 'left') this.suspicions.delete(nodeId)
+    if (known?.signed.record.incarnation !== incarnation || view.state === 'left') this.suspicions.delete(signed.key)
     core.set(view, goneAtMs)
     if (tellOthers) core.news.push(nodeId, recordNews(signed), () => true)
   }
 
-  private suspect(entry: Entry, by: NodeId): void {
+  private suspect(entry: Entry, by: number): void {
     const { core } = this
-    const { nodeId, incarnation } = entry.signed.record
+    const { key, record: { incarnation } } = entry.signed
     const nowMs = core.clock.timeMs
     core.set(viewOf(entry.signed, 'suspect'))
-    const suspicion: Suspicion = { nodeId, incarnation, sinceMs: nowMs, accusers: new Set([by]), deadlineMs: nowMs + suspicionMs(core.config, core.table.liveCount, 0) }
-    this.suspicions.set(nodeId, suspicion)
-    this.passOn('suspect', suspicion, by)
+    const suspicion: Suspicion = { key, incarnation, sinceMs: nowMs, accusers: new Set([by]), deadlineMs: nowMs + suspicionMs(core.config, core.table.liveCount, 0) }
+    this.suspicions.set(key, suspicion)
+    this.passOn('suspect', entry, by)
   }
 
-  private confirm(entry: Entry, by: NodeId): void {
+  private confirm(entry: Entry, by: number): void {
     const { config, table } = this.core
-    const suspicion = this.suspicions.get(entry.signed.record.nodeId)
+    const suspicion = this.suspicions.get(entry.signed.key)
     if (suspicion === undefined || suspicion.accusers.has(by) || suspicion.accusers.size > config.suspicionConfirmations) return
     suspicion.accusers.add(by)
     suspicion.deadlineMs = suspicion.sinceMs + suspicionMs(config, table.liveCount, suspicion.accusers.size - 1)
-    this.passOn('suspect', suspicion, by)
+    this.passOn('suspect', entry, by)
   }
 
-  private die(entry: Entry, by: NodeId): void {
+  private die(entry: Entry, by: number): void {
     const { core } = this
-    const { nodeId, incarnation } = entry.signed.record
-    this.suspicions.delete(nodeId)
+    this.suspicions.delete(entry.signed.key)
     core.set(viewOf(entry.signed, 'dead'), core.clock.wallMs)
-    this.passOn('dead', { nodeId, incarnation }, by)
+    this.passOn('dead', entry, by)
   }
 
   /** A record that is still going round stays: who has not seen it cannot understand the accusation. */
-  private passOn(kind: 'suspect' | 'dead', { nodeId, incarnation }: { nodeId: NodeId; incarnation: number }, by: NodeId): void {
-    this.core.news.push(nodeId, accusationNews(kind, nodeId, incarnation, by), (old) => kind === 'dead' && old.kind === 'suspect')
+  private passOn(kind: 'suspect' | 'dead', { signed: { key, record } }: Entry, by: number): void {
+    this.core.news.push(record.nodeId, accusationNews(kind, key, record.incarnation, by), (old) => kind === 'dead' && old.kind === 'suspect')
   }
 
   private forgetOld(): void {

@@ -18,8 +18,8 @@ export function recordNews(signed: SignedRecord): News {
   return { kind: 'record', signed, bytes: prefixedBytes(1 + prefixedBytes(signed.body.length) + prefixedBytes(signed.signature.length)) }
 }
 
-export function accusationNews(kind: 'suspect' | 'dead', node: NodeId, incarnation: number, by: NodeId): News {
-  return { kind, node, incarnation, by, bytes: prefixedBytes(1 + textBytes(node) + numberBytes(incarnation) + textBytes(by)) }
+export function accusationNews(kind: 'suspect' | 'dead', member: number, incarnation: number, by: number): News {
+  return { kind, member, incarnation, by, bytes: prefixedBytes(13 + numberBytes(incarnation)) }
 }
 
 /** @throws RangeError when the event's key is longer than any app's or bucket's name */
@@ -37,7 +37,7 @@ export function writeNews(out: Writer, news: News): void {
       return
     case 'suspect':
     case 'dead':
-      out.byte(news.kind === 'suspect' ? SUSPECT : DEAD).text(news.node).number(news.incarnation).text(news.by)
+      out.byte(news.kind === 'suspect' ? SUSPECT : DEAD).key(news.member).number(news.incarnation).key(news.by)
       return
     case 'event':
       out.byte(EVENT).text(news.origin).text(news.process).number(news.number).byte(EVENT_KINDS.indexOf(news.event.kind))
@@ -55,7 +55,7 @@ export function readNews(input: Reader): News | null {
       return recordNews(readSigned(item))
     case SUSPECT:
     case DEAD:
-      return accusationNews(kind === SUSPECT ? 'suspect' : 'dead', readNodeId(item), item.number(MAX_INCARNATION), readNodeId(item))
+      return accusationNews(kind === SUSPECT ? 'suspect' : 'dead', item.key(), item.number(MAX_INCARNATION), item.key())
     case EVENT: {
       const origin = readNodeId(item)
       const process = item.text(MAX_PROCESS_BYTES)

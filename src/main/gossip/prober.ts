@@ -10,11 +10,13 @@ import { PACKET_HEAD_BYTES } from './message-codec.ts'
 interface Probe {
   readonly number: number
   readonly target: NodeId
+  readonly targetKey: number
   readonly incarnation: number
-  /** When others are asked; Infinity once they are. */
-  helpAtMs: number
+  /** When others are asked and the target once more, and then when it is pinged yet again. */
+  againAtMs: number
   readonly endMs: number
-  helpers: NodeId[]
+  /** null: not asked yet. */
+  helpers: NodeId[] | null
   nacks: number
   answered: boolean
 }
@@ -48,7 +50,7 @@ export class Prober {
 
   get nextMs(): number {
     let next = this.probeAtMs
-    if (this.current !== null && !this.current.answered) next = Math.min(next, this.current.helpAtMs)
+    if (this.current !== null && !this.current.answered) next = Math.min(next, this.current.againAtMs)
     for (const { endMs } of this.relays.values()) next = Math.min(next, endMs)
     return Math.max(next, this.core.clock.verdictsFromMs)
   }
@@ -56,7 +58,7 @@ export class Prober {
   tick(): void {
     const { clock } = this.core
     if (clock.timeMs < clock.verdictsFromMs) return
-    if (this.current !== null && !this.current.answered && clock.timeMs >= this.current.helpAtMs) this.askOthers(this.current)
+    if (this.current !== null && !this.current.answered && clock.timeMs >= this.current.againAtMs) this.tryAgain(this.current)
     for (const [number, relay] of this.relays) {
       if (clock.timeMs < relay.endMs) continue
       this.relays.delete(number)
@@ -71,7 +73,7 @@ export class Prober {
   /** An answer to a ping of this node's, direct or passed on. */
   acked(number: number, from: NodeId): void {
     const probe = this.current
-    if (probe?.number === number && (from === probe.target || probe.helpers.includes(from))) probe.answered = true
+    if (probe?.number === number && (from === probe.target || probe.helpers?.includes(from) === true)) probe.answered = true
     const relay = this.relays.get(number)
     if (relay === undefined || relay.target !== from) return
     this.relays.delete(number)
@@ -79,7 +81,7 @@ export class Prober {
   }
 
   nacked(number: number, from: NodeId): void {
-    if (this.current?.number === number && this.current.helpers.includes(from)) this.current.nacks++
+    if (this.current?.number === number && this.current.helpers?.includes(from) === true) this.current.nacks++
   }
 
   /** Somebody asks this node to ping another. */
@@ -104,8 +106,8 @@ export class Prober {
     const entry = this.choose()
     if (entry === null) return
     const { nodeId: target, incarnation } = entry.signed.record
-    const helpAtMs = now + Math.min(intervalMs, config.probeTimeoutMs * health.multiplier)
-    this.current = { number: ++this.lastNumber, target, incarnation, helpAtMs, endMs: this.probeAtMs, helpers: [], nacks: 0, answered: false }
+    const againAtMs = now + Math.min(intervalMs, config.probeTimeoutMs * health.multiplier)
+    this.current = { number: ++this.lastNumber, target, targetKey: entry.signed.key, incarnation, againAtMs, endMs: this.probeAtMs, helpers: null, nacks: 0, answered: false }
     this.core.send(target, { kind: 'ping', number: this.current.number, news: this.core.newsFor(target) })
   }
 
@@ -123,14 +125,15 @@ export class Prober {
     return null
   }
 
-  private askOthers(probe: Probe): void {
+  /** A lost message or two are not worth a suspicion. */
+  private tryAgain(probe: Probe): void {
     const { core } = this
     const { number, target } = probe
-    probe.helpAtMs = Infinity
+    probe.againAtMs = core.clock.timeMs + (core.config.probeTimeoutMs * core.health.multiplier) / 2
+    core.send(target, { kind: 'ping', number, news: core.newsFor(target) })
+    if (probe.helpers !== null) return
     const helpers = core.table.sample(core.config.indirectProbes, core.random, (entry) => entry.state === 'alive' && core.isOther(entry) && entry.signed.record.nodeId !== target)
     probe.helpers = helpers.map(({ signed }) => signed.record.nodeId)
-    // Once more directly: one lost message is not worth a suspicion.
-    core.send(target, { kind: 'ping', number, news: core.newsFor(target) })
     for (const helper of probe.helpers) core.send(helper, { kind: 'ping-request', number, target, news: core.newsFor(helper, PACKET_HEAD_BYTES + textBytes(target)) })
   }
 
@@ -141,7 +144,8 @@ export class Prober {
       return
     }
     // Helpers that do not even say "no answer" point to this node as the one that is badly off.
-    core.health.note(probe.helpers.length === 0 ? 1 : probe.helpers.length - probe.nacks)
-    this.members.accuse('suspect', probe.target, probe.incarnation, core.selfId)
+    const helpers = probe.helpers?.length ?? 0
+    core.health.note(helpers === 0 ? 1 : helpers - probe.nacks)
+    this.members.accuse('suspect', probe.targetKey, probe.incarnation, core.selfKey)
   }
 }

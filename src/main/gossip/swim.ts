@@ -207,8 +207,8 @@ export class Swim implements SwimCore {
         return null
       case 'suspect':
       case 'dead':
-        if (news.node === core.selfId) this.own.accused(news.incarnation, from)
-        else if (!this.members_.accuse(news.kind, news.node, news.incarnation, news.by)) return memberKey(news.node)
+        if (news.member === core.selfKey) this.own.accused(news.incarnation, from)
+        else if (!this.members_.accuse(news.kind, news.member, news.incarnation, news.by)) return news.member
         return null
       case 'event':
         this.events.heard(news)

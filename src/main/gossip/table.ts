@@ -16,6 +16,7 @@ export interface Entry extends View {
 /** Node ids as small numbers. One per process; the nodes of a simulation share theirs. */
 export class NodeNumbers {
   private readonly numbers = new Map<NodeId, number>()
+  private readonly keys = new Map<number, number>()
 
   get size(): number {
     return this.numbers.size
@@ -25,11 +26,16 @@ export class NodeNumbers {
     return this.numbers.get(id)
   }
 
-  of(id: NodeId): number {
+  findKey(key: number): number | undefined {
+    return this.keys.get(key)
+  }
+
+  of(id: NodeId, key: number): number {
     let number = this.numbers.get(id)
     if (number === undefined) {
       number = this.numbers.size
       this.numbers.set(id, number)
+      this.keys.set(key, number)
     }
     return number
   }
@@ -72,6 +78,11 @@ export class Table {
     return index === undefined ? undefined : this.entries.get(index)
   }
 
+  byKey(key: number): Entry | undefined {
+    const index = this.numbers.findKey(key)
+    return index === undefined ? undefined : this.entries.get(index)
+  }
+
   at(index: number): Entry | undefined {
     return this.entries.get(index)
   }
@@ -81,7 +92,7 @@ export class Table {
   }
 
   set(view: View, changedMs: number, goneAtMs: number): Entry {
-    const index = this.numbers.of(view.signed.record.nodeId)
+    const index = this.numbers.of(view.signed.record.nodeId, view.signed.key)
     this.count(this.entries.get(index), -1)
     const entry: Entry = { signed: view.signed, state: view.state, index, changedMs, goneAtMs }
     this.entries.set(index, entry)
