@@ -70,6 +70,8 @@ export interface Membership {
   /** All known ones with this node among them, ordered by node id. */
   readonly members: readonly Member[]
   readonly problems: readonly PeerProblem[]
+  /** Lifeguard's local health, for metrics: 0 is well; the higher, the less this node trusts its own verdicts about others. */
+  readonly health: number
   /** This node's drives, as they are now: goes out with the next messages. */
   announceDrives(drives: MemberDrive[]): void
   /** To all members of the region. */
