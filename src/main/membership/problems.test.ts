@@ -6,7 +6,7 @@ import { Problems } from './problems.ts'
 function setUp() {
   const lines: string[] = []
   const clock = { ms: 1_000_000 }
-  const say = (_: object | string, text?: string): void => void lines.push(text ?? String(_))
+  const say = (first: unknown, text?: string): void => void lines.push(text ?? (first as string))
   const logger = { warn: say, info: say } as unknown as Logger
   return { lines, clock, problems: new Problems(logger, () => clock.ms) }
 }

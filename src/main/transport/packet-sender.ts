@@ -43,17 +43,20 @@ export class PacketSender {
 
   async #sendAll(): Promise<void> {
     this.#sending = true
+    let unsent = 0
     try {
       for (let next = this.#next(); next !== null; next = this.#next()) {
+        unsent = 1
         const stream = await this.#open()
         stream.send(frame(next))
+        unsent = 0
         this.#options.sent(next.length)
         if (stream.writableNeedsDrain) await drained(stream)
       }
     } catch {
       // The peer is away, slow or gone, which the dial has reported: what was waiting is lost, as the core expects.
       this.reset()
-      this.#options.dropped(this.#waiting.length)
+      this.#options.dropped(unsent + this.#waiting.length)
       this.#waiting = []
     } finally {
       this.#sending = false

@@ -1,0 +1,28 @@
+/** What a member process is told at its start, and what it tells its parent. */
+import type { ClusterEvent, MemberState, PeerProblem } from '../../src/main/membership/contract.ts'
+
+export interface MemberSettings {
+  /** Hex: the same seed is the same node. */
+  seed: string
+  host: string
+  port: number
+  /** Empty: what it listens on. */
+  publicAddrs: string[]
+  bootstrapAddrs: string[]
+  clusterSecret: string
+  region: string
+  logFile: string
+}
+
+export interface View {
+  nodeId: string
+  processId: string
+  members: { nodeId: string; state: MemberState; incarnation: number; processId: string; addrs: string[]; seen: MemberState[] }[]
+  problems: PeerProblem[]
+  events: ClusterEvent[]
+  health: number
+  sentBytes: number
+  receivedBytes: number
+}
+
+export type ToMember = { kind: 'broadcast'; event: ClusterEvent }
