@@ -190,6 +190,9 @@ export declare function readReady(handle: number): Promise<number>
 /** Reads the k others and writes the shard of `index` to its member, durably. */
 export declare function rebuildShard(blob: BlobSource, index: number): Promise<undefined>
 
+/** The same on a drive that is about to take the member's place. */
+export declare function rebuildShardOn(blob: BlobSource, index: number, driveId: string): Promise<undefined>
+
 /** Writes the stored bytes of a blob into another group with that group's code, durably; answers the indexes left out. */
 export declare function reencodeBlob(blob: BlobSource, toPgId: number): Promise<Array<number>>
 

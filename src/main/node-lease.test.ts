@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pino from 'pino'
-import type { NodeId } from '../shared/ids.ts'
+import type { NodeId, PgId } from '../shared/ids.ts'
 import { monotonicMs } from '../shared/monotonic.ts'
 import { NodeLease } from './node-lease.ts'
 
@@ -26,7 +26,8 @@ async function published(oldestReadMs: () => Promise<number | null>): Promise<nu
         return Promise.resolve(true)
       },
     },
-    stateDir, logger: pino({ level: 'silent' }), oldestReadMs, onLost: () => {},
+    stateDir, logger: pino({ level: 'silent' }), onLost: () => {},
+    report: async () => ({ oldestReadMs: await oldestReadMs(), inUse: new Set<PgId>() }),
     node: { nodeId: 'node' as NodeId, addrs: [], grpcAddr: '', zone: '', version: '' },
   })
   await lease.start()

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
+import type { PgId } from '../shared/ids.ts'
 import { monotonicMs } from '../shared/monotonic.ts'
 import type { NodeRegistration, ObjectMetadata } from './metadata/contract.ts'
 import { readPrivateFile, writePrivateFile } from './secrets/private-file.ts'
@@ -17,8 +18,8 @@ export interface NodeLeaseOptions {
   stateDir: string
   logger: Logger
   node: NodeRegistration
-  /** When the oldest running read of this process started (`monotonicMs`); null: none runs. */
-  oldestReadMs(): Promise<number | null>
+  /** When the oldest running read of this process started (`monotonicMs`; null: none runs), and the groups with an upload. */
+  report(): Promise<{ oldestReadMs: number | null; inUse: ReadonlySet<PgId> }>
   /** Another live process has this node's identity: this one must end. */
   onLost(): void
 }
@@ -65,8 +66,9 @@ export class NodeLease {
     const { metadata, node } = this.#options
     // What begins while the threads are asked is not in their answers: without a running read, none is older than the question.
     const askedMs = monotonicMs()
-    const oldestMs = (await this.#options.oldestReadMs()) ?? askedMs
-    return metadata.renewLease(node.nodeId, this.processId, LEASE_MS, Date.now() - (monotonicMs() - oldestMs))
+    const { oldestReadMs, inUse } = await this.#options.report()
+    const wallMs = (monotonic: number): number => Date.now() - (monotonicMs() - monotonic)
+    return metadata.renewLease(node.nodeId, this.processId, LEASE_MS, wallMs(oldestReadMs ?? askedMs), [...inUse], wallMs(askedMs))
   }
 
   #schedule(): void {

@@ -134,17 +134,21 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     logger,
     stateDir: config.stateDir,
     node: { nodeId, addrs: config.publicAddrs, grpcAddr: config.publicGrpcAddr, zone: config.zone, version: VERSION },
-    oldestReadMs: async () => (await gateways.report()).oldestReadMs,
+    report: () => gateways.report(),
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
   await lease.start()
 
   const maintenance = began('background work', startMaintenance({
     native, metadata: storage.metadata, directory: storage.directory, groups: storage.groups, logger,
-    drives: () => drives.readable,
+    cluster: {
+      processId: lease.processId, self: nodeId, local: () => drives.readable, reachable: () => drives.readable, placeable: () => view().drives,
+      nodes: () => [nodeId], isGone: () => true,
+    },
     inUse: async () => (await gateways.report()).inUse,
     groupSealed: () => gateways.resetSlots(),
-    periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs },
+    groupChanged: () => {},
+    periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs, repairDelayMs: config.repairDelayMs },
   }), (part) => part.stop())
   drives.on('online', () => maintenance.driveOnline())
 

@@ -334,6 +334,8 @@ export interface Native {
   uploadFrom(upload: UploadHandle, read: ReadHandle): Promise<void>
   /** Reads the k others and writes the shard of `index` to its member, durable when it resolves. */
   rebuildShard(blob: BlobSource, index: number): Promise<void>
+  /** The same on a drive that is about to take the member's place (a move): under the generation that `setPg` made known. */
+  rebuildShardOn(blob: BlobSource, index: number, driveId: string): Promise<void>
   /** Writes the stored bytes of a blob into another group with that group's code, durable when it resolves; answers the indexes left out. */
   reencodeBlob(blob: BlobSource, toPgId: number): Promise<number[]>
 

@@ -139,6 +139,23 @@ pub fn rebuild_shard<'env>(
     )
 }
 
+/// The same on a drive that is about to take the member's place.
+#[napi]
+pub fn rebuild_shard_on<'env>(
+    env: &'env Env,
+    blob: BlobSource,
+    index: u32,
+    drive_id: String,
+) -> napi::Result<PromiseRaw<'env, ()>> {
+    let source = guard::now(|| blob.source())?;
+    let drive = guard::now(|| anvil_engine::id::parse("driveId", &drive_id))?;
+    guard::later(
+        env,
+        async move { engine()?.rebuild_shard_on(source, index as usize, drive).await },
+        |()| (),
+    )
+}
+
 /// Writes the stored bytes of a blob into another group with that group's code, durably; answers the indexes left out.
 #[napi]
 pub fn reencode_blob<'env>(

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::id::Id128;
 use crate::layout::Piece;
 use crate::memory::Level;
 use crate::read::{BlobSource, Source, fetch};
@@ -16,6 +17,25 @@ impl Engine {
     /// Reads k others and writes the shard of `index` to its member, durable when it resolves. Replaces what the member
     /// had under that name.
     pub async fn rebuild_shard(self: &Arc<Self>, blob: BlobSource, index: usize) -> Result<()> {
+        self.rebuild(blob, index, None).await
+    }
+
+    /// The same on a drive that is about to take the member's place (a move, DESIGN §7).
+    pub async fn rebuild_shard_on(
+        self: &Arc<Self>,
+        blob: BlobSource,
+        index: usize,
+        drive: Id128,
+    ) -> Result<()> {
+        self.rebuild(blob, index, Some(drive)).await
+    }
+
+    async fn rebuild(
+        self: &Arc<Self>,
+        blob: BlobSource,
+        index: usize,
+        drive: Option<Id128>,
+    ) -> Result<()> {
         if blob.size == 0 {
             return Err(Error::internal("an empty blob has no shards"));
         }
@@ -26,7 +46,8 @@ impl Engine {
                 source.pg.id
             )));
         }
-        let target = self.registry.target(&source.pg.members[index]);
+        let drive = drive.unwrap_or(source.pg.members[index]);
+        let target = self.registry.target(&drive);
         let target = target.ok_or_else(|| write_error(index, &ShardError::Closed))?;
         let (key, generation) = (source.shard_key(index), source.pg.generation);
         let stripes = source.layout.stripes();

@@ -33,6 +33,8 @@ export interface Config {
   scrubPeriodMs: number
   /** ANVIL_ORPHAN_AGE_SECS: records on drives younger than this are not suspected to be orphans. */
   orphanAgeMs: number
+  /** ANVIL_REPAIR_DELAY_SECS: a node must have been gone for this long before its data is rebuilt on other nodes. */
+  repairDelayMs: number
   bootstrapAccessKey: string | null
   bootstrapSecretKey: string | null
 }

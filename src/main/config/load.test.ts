@@ -66,6 +66,7 @@ test('an empty environment gives the defaults of DESIGN §2', () => {
     metadataCacheTtlMs: 300_000,
     scrubPeriodMs: 14 * 86_400_000,
     orphanAgeMs: 3_600_000,
+    repairDelayMs: 900_000,
     bootstrapAccessKey: null,
     bootstrapSecretKey: null,
   } satisfies Omit<Config, 'encryptionKeys'>)

@@ -45,7 +45,10 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
       progress.now = `removing ${items.length} blobs`
       const lost = await lostDrives(metadata)
       const removal = new ShardRemoval(native, drives())
-      for (const item of items) removal.add(item, await groups.ensure(item.pgId), lost)
+      for (const [pgId, list] of Map.groupBy(items, (item) => item.pgId)) {
+        const group = await groups.reload(pgId)
+        for (const item of list) removal.add(item, group, lost)
+      }
       const failed = await removal.run()
       for (const error of removal.errors) logger.warn({ err: error }, 'a drive could not remove garbage, trying again later')
       const gone: Garbage[] = items.filter((item) => !failed.has(item.blobId))

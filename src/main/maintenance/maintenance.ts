@@ -5,16 +5,20 @@ import type { Native } from '../../shared/native.ts'
 import type { Directory } from '../directory/contract.ts'
 import type { ObjectMetadata } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
-import { BackgroundWork, type TaskStatus } from './background.ts'
+import { type BackgroundTask, BackgroundWork, type TaskStatus } from './background.ts'
 import { bucketDeletions } from './bucket-deletions.ts'
+import type { ClusterView } from './cluster-view.ts'
 import { compaction, scrubbing } from './drive-upkeep.ts'
 import { uploadExpiry } from './expired-uploads.ts'
 import { garbageCollection } from './gc.ts'
 import { groupUpkeep } from './groups-upkeep.ts'
+import { shardMoves } from './moves.ts'
+import { oneAtATime } from './one-at-a-time.ts'
 import { orphanCollection } from './orphans.ts'
 import { reencoding } from './reencoding.ts'
 import { RemovalGuard } from './removal-guard.ts'
 import { DamageReports, shardRepair } from './repair.ts'
+import { isMine } from './shares.ts'
 
 export interface MaintenanceOptions {
   native: Native
@@ -22,11 +26,12 @@ export interface MaintenanceOptions {
   directory: Directory
   groups: PlacementGroups
   logger: Logger
-  /** Drives that are online. */
-  drives(): DriveId[]
+  cluster: ClusterView
   inUse(): Promise<ReadonlySet<PgId>>
   /** A placement group was sealed: caches of the open ones, in any thread, are to be dropped. */
   groupSealed(): void
+  /** The row of a group was changed by this node: others are told. */
+  groupChanged(pgId: PgId): void
   periods: MaintenancePeriods
 }
 
@@ -35,6 +40,8 @@ export interface MaintenancePeriods {
   scrubMs: number
   /** Records younger than this are not suspected to be orphans. */
   orphanAgeMs: number
+  /** How long a node must have been gone before its data is rebuilt elsewhere. */
+  repairDelayMs: number
 }
 
 export interface Maintenance {
@@ -45,28 +52,36 @@ export interface Maintenance {
   /** Everything that looks at intervals looks now. */
   runNow(): void
   confirmRemoval(): Promise<void>
+  /** What is gone now is rebuilt elsewhere without waiting for the delay. */
+  repairNow(): void
   stop(): Promise<void>
 }
 
 export function startMaintenance(options: MaintenanceOptions): Maintenance {
-  const { native, metadata, directory, groups, logger, drives, inUse, groupSealed, periods } = options
+  const { native, metadata, directory, groups, logger, cluster, inUse, groupSealed, groupChanged, periods } = options
+  const drives = (): DriveId[] => cluster.local()
+  const reachable = (): DriveId[] => cluster.reachable()
+  const mine = (pgId: PgId): boolean => isMine(cluster, pgId)
+  const alone = (task: BackgroundTask): BackgroundTask => oneAtATime(task, { metadata, holder: cluster.processId })
   const work = new BackgroundWork(logger)
   const guard = new RemovalGuard({ native, metadata, drives })
   const damage = new DamageReports(metadata, logger)
   native.setDamageListener((one) => damage.add(one))
 
   const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
-  const repair = shardRepair({ native, metadata, groups, logger, drives })
+  const repair = shardRepair({ native, metadata, groups, logger, drives: reachable, mine })
+  const moves = shardMoves({ native, metadata, groups, cluster, logger, delayMs: periods.repairDelayMs, moved: groupChanged })
   const tasks = [
-    groupUpkeep({ metadata, groups, inUse, groupSealed }),
+    groupUpkeep({ metadata, groups, processId: cluster.processId, inUse, groupSealed, changed: groupChanged }),
     repair,
-    reencoding({ native, metadata, groups, logger }),
-    garbageCollection({ native, metadata, groups, guard, logger, drives }),
-    orphanCollection({ native, metadata, groups, guard, drives, minAgeMs: periods.orphanAgeMs }),
+    moves,
+    reencoding({ native, metadata, groups, logger, mine }),
+    alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable })),
+    orphanCollection({ native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId }),
     compaction({ native, drives }),
     scrub,
-    uploadExpiry(metadata),
-    bucketDeletions(metadata, directory),
+    alone(uploadExpiry(metadata)),
+    alone(bucketDeletions(metadata, directory)),
   ]
   for (const task of tasks) work.start(task)
 
@@ -86,6 +101,10 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
       for (const task of tasks) work.wake(task.name)
     },
     confirmRemoval: () => guard.confirm(),
+    repairNow() {
+      moves.moveNow()
+      work.wake(moves.name)
+    },
     async stop() {
       await work.stop()
       await damage.stop()

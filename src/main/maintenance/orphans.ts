@@ -1,11 +1,11 @@
 /**
- * Collects what no row names: shards of writes whose commit never came, or of blobs that were re-encoded (DESIGN §13,
- * rule 2). Each drive asks for its own old records by primary key; suspects are condemned first, judged after every
+ * Collects what no row names: shards of writes whose commit never came, or of blobs that were re-encoded, and those of
+ * drives that are no member of the group any more (DESIGN §13, rule 2). Each node looks at its own drives; each drive asks for its own old records by primary key; suspects are condemned first, judged after every
  * transaction that could still commit them has ended, and only then removed.
  */
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import type { Native, ShardRecord } from '../../shared/native.ts'
-import type { BlobRow, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
+import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask } from './background.ts'
 import type { RemovalGuard } from './removal-guard.ts'
@@ -16,13 +16,19 @@ export interface OrphanOptions {
   metadata: ObjectMetadata
   groups: PlacementGroups
   guard: RemovalGuard
+  /** Drives of this node that can be read. */
   drives(): DriveId[]
+  /** Drives of all nodes that can be read. */
+  reachable(): DriveId[]
   /** Only records older than this are looked at. It decides when to try, never whether to remove. */
   minAgeMs: number
+  /** This process, in the lease. */
+  processId: string
 }
 
 const PAGE = 1000
 const IDLE_MS = 60_000
+const LEASE_MS = 120_000
 
 interface Pair {
   bucketId: BucketId
@@ -51,7 +57,8 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         cursors.set(driveId, page.cursor)
         more ||= page.cursor !== null
         count(progress, 'records looked at', page.shards.length)
-        const suspects = await suspectsOf(metadata, page.shards)
+        const { suspects, superseded } = await suspectsOf(options, driveId, page.shards)
+        count(progress, 'shards of former members removed', await removeSuperseded(options, driveId, superseded, database))
         if (suspects.length === 0) continue
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
@@ -71,14 +78,16 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         await native.deleteShards(driveId, shards.map(({ bucketId, blobId, pgId, index }) => ({ bucketId, blobId, pgId, index })), generations)
         count(progress, 'shards removed', shards.length)
       }
-      if (!more) await forgetDone(options)
+      if (!more && (await metadata.lease('condemned rows', options.processId, LEASE_MS))) await forgetDone(options)
       return more
     },
   }
 }
 
-/** Records whose blob has no row, or whose row names another group. */
-async function suspectsOf(metadata: ObjectMetadata, shards: ShardRecord[]): Promise<ShardRecord[]> {
+/** Records whose blob has no row, or whose row names another group; and those of a group that has another drive at their index. */
+async function suspectsOf(
+  { metadata, groups }: OrphanOptions, driveId: DriveId, shards: ShardRecord[],
+): Promise<{ suspects: ShardRecord[]; superseded: ShardRecord[] }> {
   const byBucket = new Map<number, ShardRecord[]>()
   for (const shard of shards) {
     const list = byBucket.get(shard.bucketId)
@@ -86,13 +95,38 @@ async function suspectsOf(metadata: ObjectMetadata, shards: ShardRecord[]): Prom
     else list.push(shard)
   }
   const suspects: ShardRecord[] = []
+  const superseded: ShardRecord[] = []
   for (const [bucketId, list] of byBucket) {
     const rows = await metadata.blobs(bucketId as BucketId, list.map((shard) => shard.blobId as BlobId))
-    list.forEach((shard, i) => {
+    for (const [i, shard] of list.entries()) {
       if (isSuspect(shard, rows[i] ?? null)) suspects.push(shard)
-    })
+      else if (isFormer(await groups.find(shard.pgId as PgId), shard.index, driveId)) superseded.push(shard)
+    }
   }
-  return suspects
+  return { suspects, superseded }
+}
+
+/** Whether the drive is not, and is not about to be, the member at that index. */
+const isFormer = (group: PlacementGroup | null, index: number, driveId: DriveId): boolean =>
+  group !== null && group.members[index] !== driveId && !(group.incoming?.index === index && group.incoming.drive === driveId)
+
+/**
+ * The group's row as it is now decides, and the removal carries its generation: a drive that was told a higher one since,
+ * because it is to become a member again, refuses.
+ */
+async function removeSuperseded(
+  { native, metadata, groups }: OrphanOptions, driveId: DriveId, shards: readonly ShardRecord[], under: DatabaseIdentity,
+): Promise<number> {
+  let removed = 0
+  for (const [pgId, list] of Map.groupBy(shards, (shard) => shard.pgId)) {
+    const group = await groups.refresh(pgId as PgId)
+    if (group === null || group.state !== 'closed') continue
+    const former = list.filter(({ index }) => isFormer(group, index, driveId))
+    if (former.length === 0 || !(await metadata.mayRemove(under))) continue
+    await native.deleteShards(driveId, former.map(({ bucketId, blobId, index }) => ({ bucketId, blobId, pgId, index })), former.map(() => group.generation))
+    removed += former.length
+  }
+  return removed
 }
 
 const isSuspect = (shard: ShardRecord, row: BlobRow | null): boolean => row === null || row.pgId !== shard.pgId
@@ -109,8 +143,8 @@ function uniquePairs(shards: ShardRecord[]): Pair[] {
  * Condemned rows stay until their group is closed (no commit can come any more) and no drive holds a shard of them. A drive
  * that was declared lost never comes back.
  */
-async function forgetDone({ native, metadata, groups, drives }: OrphanOptions): Promise<void> {
-  const here = new Set(drives())
+async function forgetDone({ native, metadata, groups, reachable }: OrphanOptions): Promise<void> {
+  const here = new Set(reachable())
   const lost = await lostDrives(metadata)
   for (let page = await metadata.condemned(PAGE); page.length > 0; page = await metadata.condemned(PAGE, page.at(-1))) {
     const closed = new Map<PgId, PlacementGroup | null>()

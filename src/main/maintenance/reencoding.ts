@@ -17,6 +17,8 @@ export interface ReencodingOptions {
   metadata: ObjectMetadata
   groups: PlacementGroups
   logger: Logger
+  /** Whether the work in a group is this node's share. */
+  mine(pgId: PgId): boolean
   /** Blobs of one round. @default 100 */
   batch?: number
 }
@@ -47,7 +49,7 @@ export function reencoding(options: ReencodingOptions): BackgroundTask {
         .sort((a, b) => redundancyLeft(a, lost) - redundancyLeft(b, lost))
       let more = false
       for (const group of candidates) {
-        if (passed.has(group.id)) continue
+        if (passed.has(group.id) || !options.mine(group.id)) continue
         await groups.ensure(group.id)
         const rows = await metadata.blobsOfGroup(group.id, reached.get(group.id) ?? null, batch)
         const last = rows.at(-1)

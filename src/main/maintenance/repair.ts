@@ -15,8 +15,10 @@ export interface RepairOptions {
   metadata: ObjectMetadata
   groups: PlacementGroups
   logger: Logger
-  /** Drives that can be written now. */
+  /** Drives that can be written now, on all nodes. */
   drives(): DriveId[]
+  /** Whether the work in a group is this node's share. */
+  mine(pgId: PgId): boolean
 }
 
 const BATCH = 200
@@ -53,7 +55,7 @@ export function shardRepair(options: RepairOptions): ShardRepair {
       // entries whose drive is away stay; the next rounds look past them
       after = entries.length === BATCH ? entries.at(-1)!.entryId : 0
       const online = new Set(options.drives())
-      const queue = [...entries]
+      const queue = entries.filter((entry) => options.mine(entry.pgId))
       const worker = async (): Promise<void> => {
         for (let entry = queue.shift(); entry !== undefined && !signal.aborted; entry = queue.shift()) {
           if (backoff.isDue(entry.entryId, Date.now())) await repairOne(options, entry, online, progress, backoff)

@@ -22,6 +22,9 @@ export class ShardRemoval {
       if (this.#drives.has(driveId)) this.addShard(driveId, { ...item, index }, group.generation)
       else this.#failed.add(item.blobId)
     })
+    // a drive that a shard is being moved to counts as a member; what it does not have yet it will not get any more
+    const { incoming } = group
+    if (incoming !== null && this.#drives.has(incoming.drive)) this.addShard(incoming.drive, { ...item, index: incoming.index }, group.generation)
   }
 
   addShard(driveId: DriveId, shard: ShardName, generation: number): void {

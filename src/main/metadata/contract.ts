@@ -200,12 +200,14 @@ export interface NodeRecord {
   version: string
   /** By the database's clock, when the lease ends. */
   leaseUntilMs: number
+  /** For how long it has had no lease, by the database's clock; 0 while it has one. */
+  awayMs: number
   /** What its lease is now, by the database's clock; given back at a stop in order. */
   lease: 'held' | 'expired' | 'released'
 }
 
 /** What a node says of itself when it starts. */
-export type NodeRegistration = Omit<NodeRecord, 'leaseUntilMs' | 'lease'>
+export type NodeRegistration = Omit<NodeRecord, 'leaseUntilMs' | 'awayMs' | 'lease'>
 
 // ------------------------------------------------------------------------------------------------------- background work
 
@@ -305,6 +307,8 @@ export interface ObjectMetadata {
   openPlacementGroup(k: number, m: number, members: DriveId[]): Promise<PlacementGroup>
   sealPlacementGroup(id: PgId): Promise<void>
   closePlacementGroup(id: PgId): Promise<void>
+  /** Sealed groups of which every node with a lease has said, since the seal, that it has no upload in them. */
+  closableGroups(): Promise<PgId[]>
   /**
    * The intent of a move (§13, rule 6), before its first byte: `incoming` is set, generation + 1. Closed groups only; an
    * earlier intent is replaced. Null if the group is not closed, was changed meanwhile, or has `to` as a member already.
@@ -326,7 +330,9 @@ export interface ObjectMetadata {
   // nodes and drives
   registerNode(node: NodeRegistration, leaseMs: number): Promise<void>
   /** False when the lease is held by another process of this node. */
-  renewLease(nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null): Promise<boolean>
+  renewLease(
+    nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null, inUse?: readonly PgId[], askedMs?: number | null,
+  ): Promise<boolean>
   /** Gives the lease of processes of this node that are known to be dead to this one; no error if they hold none. */
   takeOverLease(nodeId: NodeId, deadProcessIds: string[], processId: string): Promise<void>
   /** Ends this process's lease now: it stops in order. */
@@ -353,6 +359,8 @@ export interface ObjectMetadata {
   repairBacklog(): Promise<{ shards: number; blobs: number }>
   /** §13 rule 2, in the order of the rule: commit, horizon, wait, look, and only then true per suspect that may go. */
   condemn(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[]): Promise<void>
+  /** Whether the database is still that one, takes writes, and its standbys have all that was committed before the call. */
+  mayRemove(under: DatabaseIdentity): Promise<boolean>
   /** In the order of their ids, after `after`. */
   condemned(limit: number, after?: { bucketId: BucketId; blobId: BlobId; pgId: PgId }): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Waits for the horizon, then splits the condemned pairs into those that may be removed and those found referenced (which leave `condemned`). */

@@ -35,6 +35,12 @@ export class Identity {
     return identityOf(row!)
   }
 
+  /** Whether the database is still that one and takes writes, and its standbys have everything committed before the call. */
+  async mayRemove(under: DatabaseIdentity): Promise<boolean> {
+    const now = await this.identity()
+    return now.readWrite && now.systemId === under.systemId && now.timeline === under.timeline && (await this.flushedOnStandbys())
+  }
+
   /**
    * Resolves with true once everything committed before the call is flushed on every standby, false when one of them
    * does not get there in time. Standbys are those that stream now and those that own a physical replication slot: one

@@ -1,6 +1,6 @@
 /** Nodes with their leases, and drives. */
 import { performance } from 'node:perf_hooks'
-import type { DriveId, NodeId } from '../../shared/ids.ts'
+import type { DriveId, NodeId, PgId } from '../../shared/ids.ts'
 import type { DriveRecord, NodeRecord, NodeRegistration } from './contract.ts'
 import type { Pool } from './pool.ts'
 import { CLOCK_MS } from './references.ts'
@@ -25,16 +25,23 @@ export class Nodes {
     )
   }
 
-  /** @param oldestReadMs when the oldest running read looked its object up, by this host's clock; null without one */
-  async renewLease(nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null): Promise<boolean> {
+  /**
+   * @param oldestReadMs when the oldest running read looked its object up, by this host's clock; null without one
+   * @param inUse groups with an upload of this node in them, asked for at `askedMs` by this host's clock
+   */
+  async renewLease(
+    nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null, inUse: readonly PgId[] = [], askedMs: number | null = null,
+  ): Promise<boolean> {
     const nowMs = performance.now()
+    const reportMs = askedMs === null ? nowMs : Math.min(nowMs, nowMs - (Date.now() - askedMs))
     const readMs = oldestReadMs === null ? nowMs : Math.min(nowMs, nowMs - (Date.now() - oldestReadMs))
     const [row] = await this.#pool.query<[number, boolean]>(
       `WITH renewed AS (
-         UPDATE nodes SET process_id = $2, lease_until_ms = ${CLOCK_MS} + $3, oldest_read_ms = greatest(oldest_read_ms, $4)
+         UPDATE nodes SET process_id = $2, lease_until_ms = ${CLOCK_MS} + $3, oldest_read_ms = greatest(oldest_read_ms, $4),
+           in_use = $5::int8[], reported_ms = $6
          WHERE node_id = $1 AND (process_id IS NULL OR process_id = $2 OR lease_until_ms < ${CLOCK_MS}) RETURNING node_id
        ) SELECT ${CLOCK_MS}, EXISTS (SELECT FROM renewed)`,
-      [nodeId, processId, leaseMs, await this.#databaseMs(readMs)],
+      [nodeId, processId, leaseMs, await this.#databaseMs(readMs), inUse, await this.#databaseMs(reportMs)],
     )
     const [databaseMs, renewed] = row!
     this.#clock = { databaseMs, arrivedMs: performance.now() }
@@ -50,12 +57,12 @@ export class Nodes {
   }
 
   async nodes(): Promise<NodeRecord[]> {
-    const rows = await this.#pool.query<[NodeId, string[], string, string, string, number, NodeRecord['lease']]>(
-      `SELECT node_id, addrs, grpc_addr, zone, version, lease_until_ms,
+    const rows = await this.#pool.query<[NodeId, string[], string, string, string, number, number, NodeRecord['lease']]>(
+      `SELECT node_id, addrs, grpc_addr, zone, version, lease_until_ms, greatest(0, ${CLOCK_MS} - lease_until_ms),
          CASE WHEN process_id IS NULL THEN 'released' WHEN lease_until_ms < ${CLOCK_MS} THEN 'expired' ELSE 'held' END
        FROM nodes ORDER BY node_id`,
     )
-    return rows.map(([nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, lease]) => ({ nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, lease }))
+    return rows.map(([nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, awayMs, lease]) => ({ nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, awayMs, lease }))
   }
 
   async registerDrive({ driveId, nodeId, path, totalBytes }: Omit<DriveRecord, 'state'>): Promise<void> {

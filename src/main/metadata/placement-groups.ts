@@ -5,7 +5,7 @@ import type { DatabaseIdentity, PgState, PlacementGroup } from './contract.ts'
 import { requireIdentity, TIMELINE } from './identity.ts'
 import type { Logger } from './logger.ts'
 import type { Pool } from './pool.ts'
-import { NOW_MS } from './references.ts'
+import { CLOCK_MS, NOW_MS } from './references.ts'
 import type { Session } from './session.ts'
 import type { Transactions } from './transaction.ts'
 
@@ -77,12 +77,21 @@ export class PlacementGroups {
   }
 
   async sealPlacementGroup(id: PgId): Promise<void> {
-    await this.#pool.query('UPDATE placement_groups SET state = 1 WHERE id = $1 AND state = 0', [id])
+    await this.#pool.query(`UPDATE placement_groups SET state = 1, sealed_ms = ${CLOCK_MS} WHERE id = $1 AND state = 0`, [id])
   }
 
   /** Waits for the commits that hold the shared lock. */
   async closePlacementGroup(id: PgId): Promise<void> {
     await this.#pool.query('UPDATE placement_groups SET state = 2 WHERE id = $1 AND state < 2', [id])
+  }
+
+  async closableGroups(): Promise<PgId[]> {
+    const rows = await this.#pool.query<[PgId]>(
+      `SELECT g.id FROM placement_groups g WHERE g.state = 1 AND NOT EXISTS (
+         SELECT FROM nodes n WHERE n.process_id IS NOT NULL AND n.lease_until_ms >= ${CLOCK_MS} AND (n.reported_ms <= g.sealed_ms OR g.id = ANY (n.in_use))
+       ) ORDER BY g.id`,
+    )
+    return rows.map(([id]) => id)
   }
 
   beginMove(id: PgId, index: number, to: DriveId, generation: number): Promise<PlacementGroup | null> {

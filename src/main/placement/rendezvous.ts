@@ -35,15 +35,11 @@ export function allWinners(slots: number, drives: readonly PlacementDrive[], pla
 function winnersWithin(slot: number, drives: readonly PlacementDrive[], plan: PlacementPlan, bounds: Bounds): string[] {
   const width = plan.k + plan.m
   assert(drives.length >= width, `slot ${slot}: ${drives.length} drives cannot fill ${plan.k}+${plan.m}`)
-  const ranked = drives
-    .map((drive) => ({ drive, score: score(slot, drive) }))
-    .sort((a, b) => b.score - a.score || (a.drive.driveId < b.drive.driveId ? -1 : 1))
-    .map(({ drive }) => drive)
   const winners: PlacementDrive[] = []
   const passedOver: PlacementDrive[] = []
   const onNode = new Map<string, number>()
   const inZone = new Map<string, number>()
-  for (const drive of ranked) {
+  for (const drive of ranked(slot, drives)) {
     if (winners.length === width) break
     const node = onNode.get(drive.nodeId) ?? 0
     const zone = inZone.get(zoneOf(drive)) ?? 0
@@ -59,3 +55,10 @@ function winnersWithin(slot: number, drives: readonly PlacementDrive[], plan: Pl
   assert(winners.length === width || plan.keeps === 'drive', `slot ${slot}: ${drives.length} drives cannot keep each ${plan.keeps} with ${plan.k}+${plan.m}`)
   return [...winners, ...passedOver.slice(0, width - winners.length)].map(({ driveId }) => driveId)
 }
+
+/** The drives by their scores for a slot, best first. */
+export const ranked = (slot: number, drives: readonly PlacementDrive[]): PlacementDrive[] =>
+  drives
+    .map((drive) => ({ drive, score: score(slot, drive) }))
+    .sort((a, b) => b.score - a.score || (a.drive.driveId < b.drive.driveId ? -1 : 1))
+    .map(({ drive }) => drive)

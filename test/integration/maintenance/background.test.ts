@@ -42,14 +42,16 @@ async function run(task: BackgroundTask): Promise<Record<string, number>> {
 const common = () => {
   const { native, metadata, groups } = rig
   const drives = () => rig.online()
-  return { native, metadata, groups, logger, drives, guard: new RemovalGuard({ native, metadata, drives }) }
+  return {
+    native, metadata, groups, logger, drives, reachable: drives, mine: () => true, processId: 'this process', guard: new RemovalGuard({ native, metadata, drives }),
+  }
 }
 const collectGarbage = (batch?: number) => run(garbageCollection({ ...common(), ...(batch !== undefined && { batch }) }))
 const collectOrphans = () => run(orphanCollection({ ...common(), minAgeMs: -1000 }))
 const repair = () => run(shardRepair(common()))
 const reencode = (batch?: number) => run(reencoding({ ...common(), ...(batch !== undefined && { batch }) }))
 const upkeep = () =>
-  run(groupUpkeep({ metadata: rig.metadata, groups: rig.groups, inUse: () => Promise.resolve(new Set(rig.groups.inUse)), groupSealed: () => {} }))
+  run(groupUpkeep({ ...common(), inUse: () => Promise.resolve(new Set(rig.groups.inUse)), groupSealed: () => {}, changed: () => {} }))
 
 const shardsOn = async (driveId: DriveId) => (await rig.native.listShards(driveId, null, 10_000, Date.now() + 1000)).shards
 const shardCount = async () => (await Promise.all(rig.online().map(shardsOn))).flat().length
