@@ -14,6 +14,7 @@ import { PeerRefusal, type Transport } from '../transport/contract.ts'
 import { signedBy, type NodeIdentity } from '../transport/identity.ts'
 import { Clocks } from './clocks.ts'
 import type { ClusterEvent, Member, MemberDrive, MemberRecord, Membership, MembershipEvents, MemberState, PeerProblem } from './contract.ts'
+import { Discoveries } from './discoveries.ts'
 import { watchLoopLag } from './loop-lag.ts'
 import { Problems } from './problems.ts'
 import { Seeds } from './seeds.ts'
@@ -42,6 +43,8 @@ const LAG_EVERY_MS = 500
 const GOODBYE_MS = 1_000
 /** Timers later than this may as well be asked again. */
 const MAX_WAIT_MS = 60_000
+/** In a cluster of up to so many all connect to all at once; in a larger one when they have something to say. */
+const MESH_MEMBERS = 128
 const NOTHING = new Uint8Array()
 
 /** Starts to look for the others; this node is its own first member. */
@@ -58,7 +61,9 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   readonly #problems: Problems
   readonly #clocks: Clocks
   readonly #seeds: Seeds
+  readonly #discoveries = new Discoveries()
   #members: Member[] | null = null
+  readonly #known = new Set<NodeId>()
   #timer: NodeJS.Timeout | null = null
   #stopLag: () => void = () => {}
   #acting = false
@@ -191,6 +196,7 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
         this.#changed(output.member, output.before)
         return true
       case 'forgotten':
+        this.#known.delete(output.nodeId)
         this.#transport.setAddrs(output.nodeId, null)
         this.#problems.clear(output.nodeId)
         return true
@@ -219,8 +225,7 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   }
 
   async #contact(addr: string, message: Message): Promise<void> {
-    const known = addr.split('/p2p/')[1] as NodeId | undefined
-    if (known !== undefined && this.#transport.peers.has(known) && this.#core.member(known)?.state === 'alive') return
+    if (this.#isPeer(addr)) return
     try {
       const { nodeId } = await this.#transport.connect(addr)
       this.#problems.clear(addr)
@@ -231,12 +236,23 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
     }
   }
 
+  /** An address with a node id: whether that node is alive and connected. */
+  #isPeer(addr: string): boolean {
+    const nodeId = addr.split('/p2p/')[1] as NodeId | undefined
+    return nodeId !== undefined && this.#transport.isConnected(nodeId) && this.#core.member(nodeId)?.state === 'alive'
+  }
+
   #changed(member: Member, before: MemberState | null): void {
     if (member.self) return
     const { nodeId, state, addrs } = member
+    this.#known.add(nodeId)
     this.#transport.setAddrs(nodeId, addrs)
     if (state === before) return
-    if (state === 'alive') this.#problems.clear(nodeId, 'unreachable')
+    if (state === 'alive') {
+      this.#problems.clear(nodeId, 'unreachable')
+      // one of the two, or their connections would cross
+      if (this.self.nodeId < nodeId && this.#known.size <= MESH_MEMBERS) this.#transport.open(nodeId)
+    }
     const line = { node: nodeId, addrs, zone: member.zone, version: member.version }
     const { logger } = this.#options
     if (state === 'alive') logger.info(line, before === null ? `node ${nodeId} has joined` : `node ${nodeId} is back: it was ${before}`)
@@ -259,7 +275,9 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
 
   #onDiscovered(addrs: string[]): void {
     this.#do(() => {
-      for (const addr of addrs) this.#core.contact(addr, nowMs())
+      for (const addr of addrs) {
+        if (!this.#isPeer(addr) && this.#discoveries.admits(addr, nowMs())) this.#core.contact(addr, nowMs())
+      }
     })
   }
 }

@@ -72,6 +72,7 @@ export interface Transport {
   /** What the libp2p listener is bound to. */
   readonly listening: { host: string; port: number }
   readonly peers: ReadonlyMap<NodeId, PeerIdentity>
+  isConnected(nodeId: NodeId): boolean
   /**
    * Dials an address, or finds the connection that exists, and resolves when the peer has proven itself.
    * @throws PeerRefusal
@@ -79,6 +80,8 @@ export interface Transport {
   connect(addr: string, signal?: AbortSignal): Promise<PeerIdentity>
   /** Where a node can be dialled, best first; null forgets it. */
   setAddrs(nodeId: NodeId, addrs: readonly string[] | null): void
+  /** Connects ahead of the first message, so that it need not wait; fails silently but for `problem`. */
+  open(nodeId: NodeId): void
   /** A packet that may be lost: connects when needed, drops the oldest waiting ones when the peer is slow. */
   send(nodeId: NodeId, packet: Uint8Array): void
   /** @throws PeerRefusal when the peer cannot be had, Error when it fails or answers too late */

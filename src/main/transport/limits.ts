@@ -12,8 +12,8 @@ export const MAX_WAITING_PACKETS = 64
 export const MAX_REQUEST_BYTES = 4 * 1024 * 1024
 export const MAX_HANDSHAKE_BYTES = 2048
 
-/** QUIC handshake with an address. */
-export const DIAL_TIMEOUT_MS = 4_000
+/** QUIC handshake with an address: its second and third try go out after 1 and 3 seconds. */
+export const DIAL_TIMEOUT_MS = 6_000
 /** After this the next address of a peer is tried beside the one before. */
 export const DIAL_STAGGER_MS = 300
 export const MAX_DIALLED_ADDRESSES = 8

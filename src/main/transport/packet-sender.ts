@@ -5,8 +5,8 @@ import { MAX_WAITING_PACKETS } from './limits.ts'
 
 export const PACKET_PROTOCOL = '/anvil/packets/1'
 
-/** Older packets are dropped when their turn comes: the core counts them as lost by then. */
-const PACKET_LIFE_MS = 2_000
+/** Older packets are dropped when their turn comes: probes are over by then, and news has gone other ways. */
+const PACKET_LIFE_MS = 5_000
 const OPEN_STREAM_MS = 5_000
 
 export interface PacketSenderOptions {

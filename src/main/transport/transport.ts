@@ -87,6 +87,10 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     return peers
   }
 
+  isConnected(nodeId: NodeId): boolean {
+    return (this.#links.get(nodeId)?.identity ?? null) !== null
+  }
+
   async start(): Promise<void> {
     const { identity, listen } = this.#options
     const node = await startLibp2p({ identity, listen })
@@ -128,6 +132,11 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
       this.#links.get(nodeId)?.setAddrs([])
       this.#dropIdle(nodeId)
     }
+  }
+
+  open(nodeId: NodeId): void {
+    if (this.#closing.signal.aborted) return
+    this.#link(nodeId).connection().catch(() => {}) // told through `problem`
   }
 
   send(nodeId: NodeId, packet: Uint8Array): void {
