@@ -6,6 +6,7 @@ import { mistakeLine } from '../config/load.ts'
 import { loadNodeConfig } from '../config/load-node-config.ts'
 import { AdminError } from '../directory/admin-error.ts'
 import { checkKeys, deploymentId } from '../directory/deployment.ts'
+import { refuseEmbeddedAfterMove } from '../directory/own-servers.ts'
 import { clientConfigOfUrl, isUnavailable, withClient } from '../postgres/connection.ts'
 import type { Logger } from '../postgres/logger.ts'
 import { MIGRATIONS, schemaState } from '../postgres/migrate.ts'
@@ -18,6 +19,8 @@ export interface AdminDatabases {
   config: Config
   global: ClientConfig
   regional: ClientConfig
+  /** Whether a node uses the embedded Postgres now; of servers of one's own this is not known: false. */
+  nodeRuns: boolean
 }
 
 /** The settings; every mistake is written to standard error. @throws ExitError */
@@ -35,8 +38,9 @@ export function requireConfig(options: { mayGenerate: boolean }): { config: Conf
 export async function withDatabases<T>(work: (databases: AdminDatabases) => Promise<T>): Promise<T> {
   const { config } = requireConfig({ mayGenerate: false })
   if (config.globalDatabaseUrl !== null && config.regionalDatabaseUrl !== null) {
-    return work({ config, global: clientConfigOfUrl(config.globalDatabaseUrl), regional: clientConfigOfUrl(config.regionalDatabaseUrl) })
+    return work({ config, global: clientConfigOfUrl(config.globalDatabaseUrl), regional: clientConfigOfUrl(config.regionalDatabaseUrl), nodeRuns: false })
   }
+  refuseEmbeddedAfterMove(config.stateDir)
   const databases = {
     config,
     global: embeddedClientConfig(config.stateDir, EMBEDDED_DATABASES.global),
@@ -45,14 +49,14 @@ export async function withDatabases<T>(work: (databases: AdminDatabases) => Prom
   const lock = await lockUnlessNodeRuns(config.stateDir)
   if (lock === null) {
     await untilReachable(databases.global)
-    return work(databases)
+    return work({ ...databases, nodeRuns: true })
   }
   try {
     const postgres = await startEmbeddedPostgres({ stateDir: config.stateDir, logger: problemsOnly })
     const interrupt = (signal: NodeJS.Signals): void => void postgres.stop().finally(() => process.exit(signal === 'SIGINT' ? 130 : 143))
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt)
     try {
-      return await work(databases)
+      return await work({ ...databases, nodeRuns: false })
     } finally {
       process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
       await postgres.stop()
@@ -101,7 +105,7 @@ async function untilReachable(config: ClientConfig): Promise<void> {
 }
 
 /** A command's output is its answer: only what goes wrong beside it is told. */
-const problemsOnly: Logger = {
+export const problemsOnly: Logger = {
   debug: () => {},
   info: () => {},
   warn: (_fields, message) => void process.stderr.write(`anvil: ${message}\n`),

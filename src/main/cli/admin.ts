@@ -4,6 +4,7 @@ import { addAppCommands } from './admin-app.ts'
 import { addBackgroundCommands } from './admin-background.ts'
 import { addBucketCommands } from './admin-bucket.ts'
 import { addDriveCommands } from './admin-drive.ts'
+import { addMetadataCommands } from './admin-metadata.ts'
 import { addMigrateCommand } from './admin-migrate.ts'
 import { addPolicyCommands } from './admin-policy.ts'
 import { addRegionCommands } from './admin-regions.ts'
@@ -20,5 +21,6 @@ export function addAdminCommands(program: Command): void {
   addPolicyCommands(admin)
   addBucketCommands(admin)
   addDriveCommands(admin)
+  addMetadataCommands(admin)
   addBackgroundCommands(admin)
 }

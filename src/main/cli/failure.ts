@@ -3,6 +3,7 @@ import { CommanderError } from 'commander'
 import { DeploymentError } from '../directory/deployment.ts'
 import { AdminError } from '../directory/admin-error.ts'
 import { NoDeploymentError } from '../config/load-node-config.ts'
+import { TransferError } from '../metadata/transfer/format.ts'
 import { isUnavailable, sqlState } from '../postgres/connection.ts'
 import { SchemaError } from '../postgres/migrate.ts'
 import { StateInUseError } from '../postgres/state-lock.ts'
@@ -23,7 +24,7 @@ export class ExitError extends Error {
   }
 }
 
-const FOR_THE_OPERATOR = [AdminError, DeploymentError, NoDeploymentError, SchemaError, StateInUseError]
+const FOR_THE_OPERATOR = [AdminError, DeploymentError, NoDeploymentError, SchemaError, StateInUseError, TransferError]
 
 /** Writes what went wrong, and returns the exit code. */
 export function report(error: unknown): number {

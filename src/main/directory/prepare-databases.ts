@@ -11,6 +11,7 @@ import { EMBEDDED_DATABASES, startEmbeddedPostgres } from '../postgres/superviso
 import type { Credentials } from './credentials.ts'
 import { beginDeployment, checkKeys, DeploymentError, deploymentId, isRegionRegistered, offerEndpoint } from './deployment.ts'
 import { firstAppFile } from './first-app-file.ts'
+import { noteOwnServers, refuseEmbeddedAfterMove } from './own-servers.ts'
 
 export interface PreparedDatabases {
   global: ClientConfig
@@ -51,6 +52,7 @@ export async function prepareDatabases(config: Config, options: PrepareOptions):
     const servers = await findServers(config, logger, signal)
     undo.push(() => servers.stop())
     const begun = options.initCluster ? await begin(config, servers, options) : await join(config, servers, options)
+    if (!servers.embedded) noteOwnServers(config.stateDir, servers)
     return { global: servers.global, regional: servers.regional, embedded: servers.embedded, ...begun, stop }
   } catch (error) {
     await stop()
@@ -74,6 +76,7 @@ async function findServers(config: Config, logger: Logger, signal?: AbortSignal)
       stop: async () => {},
     }
   }
+  refuseEmbeddedAfterMove(config.stateDir)
   const postgres = await startEmbeddedPostgres({ stateDir: config.stateDir, logger, signal })
   return {
     global: postgres.clientConfig(EMBEDDED_DATABASES.global),

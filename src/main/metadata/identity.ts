@@ -8,9 +8,13 @@ import type { Logger } from './logger.ts'
 import { unavailable, type Pool } from './pool.ts'
 import type { Session } from './session.ts'
 
-/** Of a primary: the control file's timeline lags behind a promotion until the next checkpoint, a WAL file's name does not. */
+/**
+ * The timeline that generations carry: the server's own, above that of the servers that the metadata came from by export
+ * and import. Of a primary: the control file's timeline lags behind a promotion until the next checkpoint, a WAL file's name
+ * does not.
+ */
 export const TIMELINE = `(CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())
-  ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END)`
+  ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int4 END + (SELECT timeline_base FROM regional_marker))`
 const IDENTITY = `SELECT (SELECT system_identifier::text FROM pg_control_system()), ${TIMELINE},
   NOT pg_is_in_recovery() AND current_setting('transaction_read_only') = 'off'`
 

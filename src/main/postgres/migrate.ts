@@ -37,11 +37,15 @@ export const MIGRATIONS = { global: join(FOLDER, 'global'), regional: join(FOLDE
 const LOCK_KEY = '0x616e76696c6d6967'
 const LOCK_POLL_MS = 100
 
+/** Names of the migrations of a set, in order. */
+export const migrationNames = (folder: string): string[] => readMigrations(folder).map(({ name }) => name)
+
 /**
  * Applies what is missing; returns the names of what it applied.
+ * @param upTo only the first so many of the set, for an import of what an earlier version exported
  * @throws SchemaError when the server is older than Postgres 18, is a standby, is ahead of the code, or was migrated by other files
  */
-export async function migrate(config: ClientConfig, folder: string, logger?: Logger): Promise<string[]> {
+export async function migrate(config: ClientConfig, folder: string, logger?: Logger, upTo = Infinity): Promise<string[]> {
   const migrations = readMigrations(folder)
   const set = basename(folder)
   return withClient(config, async (client) => {
@@ -50,7 +54,7 @@ export async function migrate(config: ClientConfig, folder: string, logger?: Log
     await client.query(`CREATE TABLE IF NOT EXISTS anvil_migrations (
       set text NOT NULL, version integer NOT NULL, name text NOT NULL, checksum text NOT NULL,
       applied_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (set, version))`)
-    const pending = await pendingOf(client, set, migrations, config)
+    const pending = (await pendingOf(client, set, migrations, config)).filter(({ version }) => version <= upTo)
     for (const migration of pending) await apply(client, set, migration, logger)
     return pending.map(({ name }) => name)
   })
