@@ -30,7 +30,7 @@ export async function writeNewFile(path: string, bytes: AsyncIterable<Buffer>): 
   const file = await open(partial, 'wx', 0o600)
   try {
     await file.chmod(0o600)
-    await pipeline(Readable.from(bytes), file.createWriteStream({ autoClose: false }))
+    for await (const chunk of bytes) await file.appendFile(chunk)
     await file.sync()
     const { size } = await file.stat()
     linkSync(partial, path)

@@ -10,6 +10,8 @@ import { quoted, SEQUENCES, SIDES, tableColumns, type Side } from './tables.ts'
 export type Databases = Record<Side, pg.ClientConfig>
 export type ExportFacts = Omit<ExportHead, 'format' | 'version'>
 
+/** A frame holds at least so many bytes, but the last of a table. */
+const FRAME_BYTES = 256 * 1024
 const SNAPSHOT = 'BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'
 
 /**
@@ -49,11 +51,26 @@ async function* stream(clients: Record<Side, pg.Client>, facts: ExportFacts): As
     for (const table of await tableColumns(client, side)) {
       yield writer.table({ database: side, ...table })
       const rows = client.query(copyTo(`COPY ${quoted(table)} TO STDOUT`))
-      for await (const chunk of rows as AsyncIterable<Buffer>) yield* writer.frame(chunk)
+      for await (const chunk of gathered(rows as AsyncIterable<Buffer>)) yield* writer.frame(chunk)
       yield writer.tableEnd(rows.rowCount)
     }
   }
   yield writer.end()
+}
+
+/** The server sends a message for each row. */
+async function* gathered(chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+  let waiting: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of chunks) {
+    waiting.push(chunk)
+    bytes += chunk.length
+    if (bytes < FRAME_BYTES) continue
+    yield Buffer.concat(waiting)
+    waiting = []
+    bytes = 0
+  }
+  yield Buffer.concat(waiting)
 }
 
 async function connect(config: pg.ClientConfig): Promise<pg.Client> {
