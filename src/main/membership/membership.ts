@@ -38,6 +38,8 @@ export interface MembershipOptions {
 
 /** Messages that do not fit a packet. */
 const LARGE_PROTOCOL = 'gossip'
+/** Tells a node that another process answers with its id. */
+const DOUBLE_PROTOCOL = 'double'
 const LAG_EVERY_MS = 500
 /** A goodbye is repeated for so long. */
 const GOODBYE_MS = 1_000
@@ -105,6 +107,10 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
     transport.on('discovered', (addrs) => this.#onDiscovered(addrs))
     await transport.handle(LARGE_PROTOCOL, (from, bytes) => {
       this.#onMessage(from, bytes)
+      return NOTHING
+    })
+    await transport.handle(DOUBLE_PROTOCOL, (from) => {
+      this.#problems.report(this.self.nodeId, 'duplicate-node', `lives twice: ${from} was dialled by another live process with the id of this node. Was its ANVIL_STATE_DIR copied to another host?`)
       return NOTHING
     })
     await this.#clocks.start()
@@ -268,9 +274,20 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   #onProblem(peer: string, refusal: PeerRefusal): void {
     // one who said goodbye is not missed
     if (refusal.kind === 'unreachable' && this.#core.member(peer as NodeId)?.state === 'left') return
+    if (refusal.kind === 'duplicate-node' && !this.#problems.has(peer, refusal.kind)) void this.#tellDouble(peer as NodeId)
     this.#problems.report(peer, refusal.kind, refusal.message)
     if (refusal.kind === 'own-address') this.#seeds.isOwn(peer)
     if (refusal.cause !== undefined) this.#options.logger.debug({ err: refusal, peer }, 'why a peer could not be had')
+  }
+
+  /** The one of two processes that is a peer learns of the other, which has just been refused and knows. */
+  async #tellDouble(nodeId: NodeId): Promise<void> {
+    if (!this.#transport.isConnected(nodeId)) return
+    try {
+      await this.#transport.request(nodeId, DOUBLE_PROTOCOL, NOTHING)
+    } catch (error) {
+      this.#options.logger.debug({ err: error, peer: nodeId }, 'a node could not be told of its double')
+    }
   }
 
   #onDiscovered(addrs: string[]): void {

@@ -53,8 +53,9 @@ async function attempt(node: Libp2p, { addr, expected }: Target, delayMs: number
   const signal = AbortSignal.any([given, timeout])
   let connection
   try {
-    // The id is compared here and not by libp2p, which would join the dials of one peer's addresses into one.
-    connection = await withSignal(node.dial(multiaddr(addr), { signal }), signal)
+    // The id is compared here and not by libp2p, which would join the dials of one peer's addresses into one. And without
+    // force it would give back a connection that has been refused and is about to be closed.
+    connection = await withSignal(node.dial(multiaddr(addr), { signal, force: true }), signal)
   } catch (error) {
     if (timeout.aborted) throw new PeerRefusal('unreachable', `no answer within ${DIAL_TIMEOUT_MS / 1000} s`, { cause: error })
     if ((error as Error).message.includes('dial self')) {

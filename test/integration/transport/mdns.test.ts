@@ -1,20 +1,17 @@
 /** Peers on the local network find each other by multicast alone; those of another cluster do not. */
 import assert from 'node:assert/strict'
-import { createSocket } from 'node:dgram'
-import { once } from 'node:events'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { multicastWorks } from '../../support/multicast.ts'
 import { freePort } from '../../support/ports.ts'
 import { openTransport } from '../../support/transports.ts'
 import { until } from '../../support/until.ts'
 
-/** The group of mDNS; the port is one of the test's own, so that it meets nobody else's questions. */
-const GROUP = '224.0.0.251'
-
 test('found without any address, and only by the same cluster', async (t) => {
+  // a port of the test's own: it meets nobody else's questions
   const port = await freePort()
   if (!(await multicastWorks(port))) return t.skip('this machine passes no multicast')
-  const mdns = { port, ip: GROUP, intervalMs: 200 }
+  const mdns = { port, intervalMs: 200 }
   const found = new Map<string, Set<string>>()
   const open = async (name: string, region: string) => {
     const one = await openTransport(t, { mdns, region })
@@ -38,21 +35,3 @@ test('found without any address, and only by the same cluster', async (t) => {
   assert.deepEqual([...found.get('stranger')!], [])
   assert.equal(stranger.transport.peers.size, 0)
 })
-
-/** Whether a datagram to the group comes back to this machine. */
-async function multicastWorks(port: number): Promise<boolean> {
-  const socket = createSocket({ type: 'udp4', reuseAddr: true })
-  try {
-    socket.bind(port)
-    await once(socket, 'listening')
-    socket.addMembership(GROUP)
-    socket.setMulticastLoopback(true)
-    const heard = once(socket, 'message').then(() => true)
-    socket.send(Buffer.from('anybody there?'), port, GROUP)
-    return await Promise.race([heard, sleep(2000, false)])
-  } catch {
-    return false // no interface with multicast, or no route
-  } finally {
-    socket.close()
-  }
-}
