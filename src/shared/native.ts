@@ -7,6 +7,7 @@
  * turns it into an AnvilError. Every function may throw; a Promise may reject.
  */
 import { AnvilError, type AnvilErrorKind } from './errors.ts'
+import type { NativePlane } from './native-plane.ts'
 
 export type HashAlgorithm = 'md5' | 'sha1' | 'sha256'
 export type CrcAlgorithm = 'crc32' | 'crc32c' | 'crc64nvme'
@@ -273,7 +274,7 @@ export type NativeErrorKind =
   | 'Aborted'
   | 'Internal'
 
-export interface Native {
+export interface Native extends NativePlane {
   /** Once per process, before anything else. */
   init(options: NativeInit): void
   /** Log lines of the addon, on the calling thread. */
@@ -302,9 +303,9 @@ export interface Native {
   setDriveMark(driveId: string, name: string, value: string): Promise<void>
   /** Shards in index order, only those first written before `beforeMs`. */
   listShards(driveId: string, cursor: string | null, limit: number, beforeMs: number): Promise<ShardPage>
-  /** Durably removes shards (those that are not there are no error). Refused with StaleGeneration where the drive was told a higher one. */
+  /** Durably removes shards (those that are not there are no error), on a drive of this node or of a peer. Refused with StaleGeneration where the drive was told a higher one. */
   deleteShards(driveId: string, shards: ShardName[], generations: number[]): Promise<void>
-  /** Whether the shard lies there sealed and whole (index only, no read of the data). */
+  /** Whether the shard lies there sealed and whole (index only, no read of the data), on a drive of this node or of a peer. */
   hasShard(driveId: string, shard: ShardName): Promise<boolean>
   scrub(driveId: string, cursor: string | null, maxBytes: number): Promise<ScrubStep>
   compact(driveId: string, maxBytes: number): Promise<CompactStep>

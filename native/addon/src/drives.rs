@@ -310,7 +310,7 @@ pub fn delete_shards<'env>(
             named.map(|(shard, generation)| Ok((shard.key()?, size("generation", generation)?)));
         let keys = keys.collect::<Fallible<Vec<_>>>()?;
         engine()?
-            .delete_shards(&parse("driveId", &drive_id)?, &keys)
+            .delete_shards(&parse("driveId", &drive_id)?, keys)
             .await
     };
     guard::later(env, deleting, |()| ())
@@ -324,10 +324,9 @@ pub fn has_shard<'env>(
     shard: ShardName,
 ) -> napi::Result<PromiseRaw<'env, bool>> {
     let asking = async move {
-        let drive = engine()?.drive(&parse("driveId", &drive_id)?)?;
-        let key = shard.key()?;
-        let state = engine()?.blocking(move || drive.has(&key)).await?;
-        Ok(state.is_some_and(|state| state.sealed))
+        let drive = parse("driveId", &drive_id)?;
+        let has = engine()?.has_shards(&drive, vec![shard.key()?]).await?;
+        Ok(has == [true])
     };
     guard::later(env, asking, |has| has)
 }

@@ -12,6 +12,7 @@ mod guard;
 mod jobs;
 mod log;
 mod placement;
+mod plane;
 mod process;
 mod promises;
 mod reads;

@@ -9,7 +9,7 @@ use crate::engine::{Damage, DamageReason, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::id::{Id128, hex};
 use crate::local::LocalTarget;
-use crate::target::ShardKey;
+use crate::target::{ShardError, ShardKey, ShardTarget};
 
 /// An open drive and where it lies.
 #[derive(Clone)]
@@ -54,12 +54,7 @@ impl Engine {
     pub fn drive(&self, drive: &Id128) -> Result<DriveStore> {
         let drives = self.drives.read();
         let open = drives.get(drive).map(|open| open.store.clone());
-        open.ok_or_else(|| {
-            Error::new(
-                Kind::DriveFailed,
-                format!("drive {} is not open", hex(drive)),
-            )
-        })
+        open.ok_or_else(|| not_open(drive))
     }
 
     /// Path and numbers of each open drive.
@@ -71,10 +66,20 @@ impl Engine {
             .collect()
     }
 
-    /// Durably removes shards, each under its generation.
-    pub async fn delete_shards(&self, drive: &Id128, shards: &[(ShardKey, u64)]) -> Result<()> {
-        let deleting = self.drive(drive)?.delete(shards);
+    /// Durably removes shards, each under its generation, from a drive of this host or another.
+    pub async fn delete_shards(&self, drive: &Id128, shards: Vec<(ShardKey, u64)>) -> Result<()> {
+        let deleting = self.known_drive(drive)?.delete(shards);
         Ok(deleting.await?)
+    }
+
+    /// Whether each shard lies sealed and whole on a drive of this host or another.
+    pub async fn has_shards(&self, drive: &Id128, shards: Vec<ShardKey>) -> Result<Vec<bool>> {
+        let asking = self.known_drive(drive)?.has(shards);
+        Ok(asking.await?)
+    }
+
+    fn known_drive(&self, drive: &Id128) -> Result<Arc<dyn ShardTarget>> {
+        self.registry.target(drive).ok_or_else(|| not_open(drive))
     }
 
     /// One step of scrubbing. What it found damaged also goes to the damage listener.
@@ -99,6 +104,26 @@ impl Engine {
             });
         }
         Ok(step)
+    }
+}
+
+fn not_open(drive: &Id128) -> Error {
+    let text = format!("drive {} is not open", hex(drive));
+    Error::new(Kind::DriveFailed, text)
+}
+
+impl From<ShardError> for Error {
+    fn from(error: ShardError) -> Error {
+        let kind = match &error {
+            ShardError::NotFound
+            | ShardError::Corrupt
+            | ShardError::Stalled
+            | ShardError::Unreachable(_) => Kind::ShardsUnavailable,
+            ShardError::Stale { .. } => Kind::StaleGeneration,
+            ShardError::Full => Kind::InsufficientStorage,
+            ShardError::Failed(_) | ShardError::Io(_) | ShardError::Closed => Kind::DriveFailed,
+        };
+        Error::new(kind, error.to_string())
     }
 }
 

@@ -38,9 +38,23 @@ impl ShardTarget for LocalTarget {
         Box::pin(async move { Ok(reading.await?) })
     }
 
-    fn delete(&self, key: ShardKey, generation: u64) -> Operation<()> {
-        let deleting = self.0.delete(&[(key, generation)]);
+    fn delete(&self, shards: Vec<(ShardKey, u64)>) -> Operation<()> {
+        let deleting = self.0.delete(&shards);
         Box::pin(async move { Ok(deleting.await?) })
+    }
+
+    fn has(&self, shards: Vec<ShardKey>) -> Operation<Vec<bool>> {
+        let store = self.0.clone();
+        Box::pin(async move {
+            // The index may have to be read from the drive.
+            let looking = tokio::task::spawn_blocking(move || {
+                let sealed = |key| store.has(key).is_some_and(|state| state.sealed);
+                shards.iter().map(sealed).collect()
+            });
+            looking
+                .await
+                .map_err(|error| ShardError::Io(error.to_string()))
+        })
     }
 }
 

@@ -33,22 +33,39 @@ impl Pg {
 /// Shared by all threads. Lookups are short; writers are rare.
 #[derive(Default)]
 pub struct Registry {
-    targets: RwLock<HashMap<Id128, Arc<dyn ShardTarget>>>,
+    local: RwLock<HashMap<Id128, Arc<dyn ShardTarget>>>,
+    remote: RwLock<HashMap<Id128, Arc<dyn ShardTarget>>>,
     pgs: RwLock<HashMap<u64, Arc<Pg>>>,
 }
 
 impl Registry {
-    /// Makes a drive reachable; replaces what stood under its id.
+    /// Makes a drive of this process reachable; replaces what stood under its id.
     pub fn add_target(&self, drive: Id128, target: Arc<dyn ShardTarget>) {
-        self.targets.write().insert(drive, target);
+        self.local.write().insert(drive, target);
     }
 
     pub fn remove_target(&self, drive: &Id128) -> Option<Arc<dyn ShardTarget>> {
-        self.targets.write().remove(drive)
+        self.local.write().remove(drive)
     }
 
+    /// Says how to reach a drive of another process. While a drive of that id is open here, that one is asked.
+    pub fn add_remote(&self, drive: Id128, target: Arc<dyn ShardTarget>) {
+        self.remote.write().insert(drive, target);
+    }
+
+    pub fn remove_remote(&self, drive: &Id128) {
+        self.remote.write().remove(drive);
+    }
+
+    /// A drive, wherever it is.
     pub fn target(&self, drive: &Id128) -> Option<Arc<dyn ShardTarget>> {
-        self.targets.read().get(drive).cloned()
+        self.local_target(drive)
+            .or_else(|| self.remote.read().get(drive).cloned())
+    }
+
+    /// A drive of this process: the only ones that are served to others.
+    pub fn local_target(&self, drive: &Id128) -> Option<Arc<dyn ShardTarget>> {
+        self.local.read().get(drive).cloned()
     }
 
     /// Takes over a definition unless a higher generation is known.
@@ -93,13 +110,9 @@ impl Registry {
         })
     }
 
-    /// The targets of a group's members; None where the drive is not reachable.
+    /// The targets of a group's members; None where the drive is not known.
     pub fn members(&self, pg: &Pg) -> Vec<Option<Arc<dyn ShardTarget>>> {
-        let targets = self.targets.read();
-        pg.members
-            .iter()
-            .map(|drive| targets.get(drive).cloned())
-            .collect()
+        pg.members.iter().map(|drive| self.target(drive)).collect()
     }
 }
 

@@ -26,6 +26,8 @@ pub enum ShardError {
     Closed,
     /// No progress for too long.
     Stalled,
+    /// The drive's node does not answer, or refuses us.
+    Unreachable(String),
 }
 
 impl fmt::Display for ShardError {
@@ -39,6 +41,7 @@ impl fmt::Display for ShardError {
             ShardError::Io(why) => write!(f, "I/O error: {why}"),
             ShardError::Closed => write!(f, "drive not open"),
             ShardError::Stalled => write!(f, "no progress"),
+            ShardError::Unreachable(why) => write!(f, "node out of reach: {why}"),
         }
     }
 }
@@ -73,8 +76,16 @@ pub trait ShardTarget: Send + Sync {
         len: u32,
     ) -> Operation<Bytes>;
 
-    /// Removes a shard, durably; one that is not there is no error.
-    fn delete(&self, key: ShardKey, generation: u64) -> Operation<()>;
+    /// Removes shards, each under its generation, durably; those that are not there are no error.
+    fn delete(&self, shards: Vec<(ShardKey, u64)>) -> Operation<()>;
+
+    /// Whether each shard lies there sealed and whole, by the index and without a read of its data.
+    fn has(&self, shards: Vec<ShardKey>) -> Operation<Vec<bool>>;
+
+    /// Whether the drive is one of this process, and so the quickest to ask.
+    fn is_local(&self) -> bool {
+        true
+    }
 }
 
 /// A shard that is being written. Dropping it without a seal removes it.

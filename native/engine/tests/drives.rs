@@ -103,7 +103,7 @@ fn blobs_survive_a_restart_and_the_loss_of_two_drives() {
             index: 3,
         };
         engine
-            .delete_shards(&drive_id(3), &[(key, support::GENERATION)])
+            .delete_shards(&drive_id(3), vec![(key, support::GENERATION)])
             .await
             .unwrap();
         assert!(engine.drive(&drive_id(3)).unwrap().has(&key).is_none());

@@ -267,12 +267,12 @@ impl Fetch {
         let mut wanted = self.source.pg.k.saturating_sub(sources + coming);
         let k = self.source.pg.k;
         let all = self.source.targets.len();
-        // Parity first: the data members are the ones that were asked before. Avoided ones are the last resort.
-        let parity_first = (k..all).chain(0..k);
-        let (avoided, good): (Vec<usize>, Vec<usize>) =
-            parity_first.partition(|member| self.source.avoids(*member));
+        // Parity first: the data members are the ones that were asked before. Of these the drives of this host, which cost
+        // no network. Avoided ones are the last resort.
+        let mut members: Vec<usize> = (k..all).chain(0..k).collect();
+        members.sort_by_key(|member| (self.source.avoids(*member), !self.source.is_local(*member)));
         let mut any = false;
-        for member in good.into_iter().chain(avoided) {
+        for member in members {
             if wanted == 0 {
                 break;
             }

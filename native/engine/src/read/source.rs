@@ -81,6 +81,11 @@ impl Source {
         self.avoided.fetch_or(1 << member, Relaxed);
     }
 
+    pub(super) fn is_local(&self, member: usize) -> bool {
+        let target = self.targets[member].as_ref();
+        target.is_some_and(|target| target.is_local())
+    }
+
     pub(super) fn avoids(&self, member: usize) -> bool {
         self.avoided.load(Relaxed) & 1 << member != 0
     }
@@ -96,6 +101,7 @@ impl Source {
             ShardError::Failed(_)
             | ShardError::Closed
             | ShardError::Stalled
+            | ShardError::Unreachable(_)
             | ShardError::Full
             | ShardError::Stale { .. } => return,
         };

@@ -271,7 +271,7 @@ pub(super) async fn remove_if_failed(
 
 /// Removes a shard of a failed upload.
 pub(super) async fn remove(target: &dyn ShardTarget, key: ShardKey, generation: u64) {
-    if let Err(error) = target.delete(key, generation).await {
+    if let Err(error) = target.delete(vec![(key, generation)]).await {
         tracing::warn!(index = key.index, %error, "a shard of a failed upload stays for the collector");
     }
 }

@@ -184,10 +184,21 @@ impl ShardTarget for MemoryDrive {
         })
     }
 
-    fn delete(&self, key: ShardKey, _: u64) -> Operation<()> {
+    fn delete(&self, keys: Vec<(ShardKey, u64)>) -> Operation<()> {
         self.operation(move |drive| {
-            drive.shards.lock().remove(&name(&key));
+            let mut shards = drive.shards.lock();
+            for (key, _) in keys {
+                shards.remove(&name(&key));
+            }
             Ok(())
+        })
+    }
+
+    fn has(&self, keys: Vec<ShardKey>) -> Operation<Vec<bool>> {
+        self.operation(move |drive| {
+            let shards = drive.shards.lock();
+            let sealed = |key| shards.get(&name(key)).is_some_and(|shard| shard.sealed);
+            Ok(keys.iter().map(sealed).collect())
         })
     }
 }
