@@ -160,6 +160,49 @@ export interface PgDefinition {
   members: Array<string>
 }
 
+/** A host and a UDP port of it. */
+export interface PlaneAddress {
+  host: string
+  port: number
+}
+
+export interface PlaneOpen {
+  host: string
+  port: number
+  identitySeed: Bytes
+  nodeId: string
+  processId: string
+  deploymentId: string
+  region: string
+  clusterSecrets: Array<string>
+}
+
+export interface PlanePeer {
+  nodeId: string
+  processId: string
+  addrs: Array<PlaneAddress>
+}
+
+export interface PlanePeerState {
+  nodeId: string
+  answering: boolean
+  reason: string
+}
+
+export interface PlanePeerStats {
+  nodeId: string
+  answering: boolean
+  connections: number
+  rttMs: number
+  mtu: number
+  sentBytes: number
+  receivedBytes: number
+  requests: number
+  failures: number
+}
+
+export declare function planeStats(): Array<PlanePeerStats>
+
 /** What lies at a path, without locking or changing it. */
 export declare function probeDrive(path: string): Promise<import('../../src/shared/native.ts').DriveProbe>
 
@@ -196,6 +239,8 @@ export declare function rebuildShardOn(blob: BlobSource, index: number, driveId:
 /** Writes the stored bytes of a blob into another group with that group's code, durably; answers the indexes left out. */
 export declare function reencodeBlob(blob: BlobSource, toPgId: number): Promise<Array<number>>
 
+export declare function removePeer(nodeId: string): void
+
 /** Takes jobs until none is left or the time is over; how many were done. */
 export declare function runJobs(budgetMs: number): number
 
@@ -221,7 +266,19 @@ export declare function setJobListener(listener: (arg: number) => void): void
 /** Lines go to `listener`, on the calling thread. */
 export declare function setLogger(listener: (arg: NativeLogLine) => void): void
 
+/** Makes a peer known, or its addresses and process. */
+export declare function setPeer(peer: PlanePeer): void
+
+/** `listener(state)` on the calling thread whenever a peer begins or stops to answer. */
+export declare function setPeerListener(listener: (arg: PlanePeerState) => void): void
+
 export declare function setPg(definition: PgDefinition): void
+
+/** Port of the libp2p listener on 127.0.0.1; 0: what is not the plane's is dropped. */
+export declare function setPlaneRelay(port: number): void
+
+/** The drive lies on this peer; null forgets it. */
+export declare function setRemoteDrive(driveId: string, nodeId: string | null): void
 
 export declare function setWorkerCount(workers: number): void
 
@@ -248,7 +305,13 @@ export interface ShardRecord {
   sealed: boolean
 }
 
+/** Binds the address and serves the local drives to peers. Resolves with the bound address. */
+export declare function startPlane(options: PlaneOpen): Promise<PlaneAddress>
+
 export declare function stats(): EngineStats
+
+/** Closes the connections and the socket. No error if it is not running. */
+export declare function stopPlane(): Promise<undefined>
 
 /** Gives the upload up and removes what was written. No error if it is gone. */
 export declare function uploadAbort(handle: number): void

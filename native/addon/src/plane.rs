@@ -20,7 +20,7 @@ use crate::process::engine;
 static PLANE: Mutex<Option<Arc<Plane>>> = Mutex::new(None);
 static LISTENER: RwLock<Option<Arc<WeakListener<PlanePeerState>>>> = RwLock::new(None);
 
-#[napi(object)]
+#[napi(object, object_to_js = false)]
 pub struct PlaneOpen {
     pub host: String,
     pub port: u32,
