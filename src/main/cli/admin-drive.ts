@@ -3,8 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { AdminError } from '../directory/admin-error.ts'
 import { KnownDrives } from '../drives/known-drives.ts'
-import { openObjectMetadata } from '../metadata/index.ts'
-import { withDatabases } from './admin-databases.ts'
+import { withMetadata } from './region-metadata.ts'
 import { printLine, printRows } from './output.ts'
 
 export function addDriveCommands(admin: Command): void {
@@ -34,18 +33,4 @@ export function addDriveCommands(admin: Command): void {
       })
       printLine(`drive ${driveId} is given up. An empty folder at ${path} becomes a new drive as soon as a node looks (at once if it runs).`)
     })
-}
-
-type Work<T> = (metadata: Awaited<ReturnType<typeof openObjectMetadata>>, stateDir: string) => Promise<T>
-
-async function withMetadata<T>(work: Work<T>): Promise<T> {
-  const quiet = { debug() {}, info() {}, warn() {}, error() {} }
-  return withDatabases(async ({ config, regional }) => {
-    const metadata = await openObjectMetadata({ connection: regional, logger: quiet })
-    try {
-      return await work(metadata, config.stateDir)
-    } finally {
-      await metadata.close()
-    }
-  })
 }

@@ -6,6 +6,7 @@ import { addBucketCommands } from './admin-bucket.ts'
 import { addDriveCommands } from './admin-drive.ts'
 import { addMetadataCommands } from './admin-metadata.ts'
 import { addMigrateCommand } from './admin-migrate.ts'
+import { addNodeCommands } from './admin-node.ts'
 import { addPolicyCommands } from './admin-policy.ts'
 import { addRegionCommands } from './admin-regions.ts'
 import { addTenantCommands } from './admin-tenant.ts'
@@ -22,5 +23,6 @@ export function addAdminCommands(program: Command): void {
   addBucketCommands(admin)
   addDriveCommands(admin)
   addMetadataCommands(admin)
+  addNodeCommands(admin)
   addBackgroundCommands(admin)
 }

@@ -52,8 +52,6 @@ export interface Maintenance {
   /** Everything that looks at intervals looks now. */
   runNow(): void
   confirmRemoval(): Promise<void>
-  /** What is gone now is rebuilt elsewhere without waiting for the delay. */
-  repairNow(): void
   stop(): Promise<void>
 }
 
@@ -101,10 +99,6 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
       for (const task of tasks) work.wake(task.name)
     },
     confirmRemoval: () => guard.confirm(),
-    repairNow() {
-      moves.moveNow()
-      work.wake(moves.name)
-    },
     async stop() {
       await work.stop()
       await damage.stop()

@@ -43,23 +43,12 @@ interface Move {
   to: DriveId
 }
 
-export interface ShardMoves extends BackgroundTask {
-  /** An operator does not want to wait for the delay: holds for what is gone now. */
-  moveNow(): void
-}
-
-export function shardMoves(options: MoveOptions): ShardMoves {
-  const { metadata, cluster, logger } = options
-  /** Until when, by this process's clock, nodes count as gone as soon as their lease has ended. */
-  let impatientUntilMs = -Infinity
+export function shardMoves(options: MoveOptions): BackgroundTask {
+  const { metadata, cluster, logger, delayMs } = options
   return {
     name: 'moves',
     idleMs: IDLE_MS,
-    moveNow() {
-      impatientUntilMs = performance.now() + options.delayMs
-    },
     async round(progress, signal) {
-      const delayMs = performance.now() < impatientUntilMs ? 0 : options.delayMs
       const database = await metadata.identity()
       const gone = await goneDrives(metadata, cluster, delayMs)
       if (gone.size === 0) return false

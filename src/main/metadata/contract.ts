@@ -338,6 +338,13 @@ export interface ObjectMetadata {
   /** Ends this process's lease now: it stops in order. */
   releaseLease(nodeId: NodeId, processId: string): Promise<void>
   nodes(): Promise<NodeRecord[]>
+  /** Nodes without a lease count as gone for longer than any delay from now on, until they are back; answers them. */
+  repairWithoutDelay(): Promise<NodeId[]>
+  /**
+   * Forgets a node and declares its drives lost. False if there is none of that id.
+   * @throws AnvilError InvalidRequest while it has a lease
+   */
+  removeNode(nodeId: NodeId): Promise<boolean>
   registerDrive(drive: Omit<DriveRecord, 'state'>): Promise<void>
   setDriveState(driveId: DriveId, state: DriveRecord['state']): Promise<void>
   drives(): Promise<DriveRecord[]>

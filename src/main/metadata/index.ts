@@ -174,6 +174,8 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     releaseLease: (nodeId, processId) => nodes.releaseLease(nodeId, processId),
     renewLease: (nodeId, processId, leaseMs, oldestReadMs, inUse, askedMs) => nodes.renewLease(nodeId, processId, leaseMs, oldestReadMs, inUse, askedMs),
     nodes: () => nodes.nodes(),
+    repairWithoutDelay: () => nodes.repairWithoutDelay(),
+    removeNode: (nodeId) => nodes.removeNode(nodeId),
     registerDrive: (drive) => nodes.registerDrive(drive),
     setDriveState: (driveId, state) => nodes.setDriveState(driveId, state),
     drives: () => nodes.drives(),

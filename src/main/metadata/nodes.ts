@@ -1,5 +1,6 @@
 /** Nodes with their leases, and drives. */
 import { performance } from 'node:perf_hooks'
+import { AnvilError } from '../../shared/errors.ts'
 import type { DriveId, NodeId, PgId } from '../../shared/ids.ts'
 import type { DriveRecord, NodeRecord, NodeRegistration } from './contract.ts'
 import type { Pool } from './pool.ts'
@@ -63,6 +64,28 @@ export class Nodes {
        FROM nodes ORDER BY node_id`,
     )
     return rows.map(([nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, awayMs, lease]) => ({ nodeId, addrs, grpcAddr, zone, version, leaseUntilMs, awayMs, lease }))
+  }
+
+  async repairWithoutDelay(): Promise<NodeId[]> {
+    const rows = await this.#pool.query<[NodeId]>(
+      `UPDATE nodes SET lease_until_ms = 0 WHERE process_id IS NULL OR lease_until_ms < ${CLOCK_MS} RETURNING node_id`,
+    )
+    return rows.map(([nodeId]) => nodeId)
+  }
+
+  async removeNode(nodeId: NodeId): Promise<boolean> {
+    // one statement: a node that comes back takes its lease before or after, not in between
+    const [row] = await this.#pool.query<[found: boolean, removed: boolean]>(
+      `WITH removed AS (
+         DELETE FROM nodes WHERE node_id = $1 AND (process_id IS NULL OR lease_until_ms < ${CLOCK_MS}) RETURNING node_id
+       ), lost AS (
+         UPDATE drives SET state = 1 WHERE node_id IN (SELECT node_id FROM removed)
+       ) SELECT EXISTS (SELECT FROM nodes WHERE node_id = $1), EXISTS (SELECT FROM removed)`,
+      [nodeId],
+    )
+    const [found, removed] = row!
+    if (found && !removed) throw new AnvilError('InvalidRequest', `node ${nodeId} runs: stop it first`)
+    return removed
   }
 
   async registerDrive({ driveId, nodeId, path, totalBytes }: Omit<DriveRecord, 'state'>): Promise<void> {

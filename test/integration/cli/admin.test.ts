@@ -7,7 +7,9 @@ import { text } from 'node:stream/consumers'
 import { after, before, describe, test } from 'node:test'
 import { loadNodeConfig } from '../../../src/main/config/load-node-config.ts'
 import { openDirectory, prepareDatabases, type CachedDirectory, type PreparedDatabases } from '../../../src/main/directory/index.ts'
+import { openObjectMetadata } from '../../../src/main/metadata/index.ts'
 import { createKeyring } from '../../../src/main/secrets/keyring.ts'
+import type { DriveId, NodeId } from '../../../src/shared/ids.ts'
 import { initializedFolder, quiet, stateFolder, until, type StateFolder } from '../postgres/rig.ts'
 
 const MAIN = join(import.meta.dirname, '..', '..', '..', 'src', 'main', 'cli', 'main.ts')
@@ -109,6 +111,22 @@ describe('anvil admin', () => {
     assert.match(await refused('bucket', 'set-public-access', '--bucket', 'photos'), /either --allow or --deny/)
     assert.match(await refused('bucket', 'set-public-access', '--bucket', 'nothing', '--deny'), /there is no bucket nothing/)
     assert.match(await ok('migrate'), /global database: nothing to do\nregional database: nothing to do/)
+  })
+
+  test('nodes: removed when they are gone, and only then', async () => {
+    const metadata = await openObjectMetadata({ connection: node.regional, logger: quiet })
+    cleanup.push(() => metadata.close())
+    const [up, gone] = ['up', 'gone'] as NodeId[] as [NodeId, NodeId]
+    const drive = 'd'.repeat(32) as DriveId
+    for (const nodeId of [up, gone]) await metadata.registerNode({ nodeId, addrs: [], grpcAddr: 'http://x', zone: '', version: '1' }, 60_000)
+    await metadata.registerDrive({ driveId: drive, nodeId: gone, path: '/d', totalBytes: 1 })
+    assert.ok(await metadata.renewLease(up, 'process', 60_000, null))
+    assert.deepEqual((await json<{ nodeId: string; lease: string }[]>('node', 'list')).map(({ nodeId, lease }) => [nodeId, lease]), [['gone', 'released'], ['up', 'held']])
+    assert.deepEqual(await json('repair', 'now'), ['gone'])
+    assert.match(await refused('node', 'remove', 'up'), /node up runs: stop it first/)
+    assert.match(await refused('node', 'remove', 'nobody'), /there is no node nobody/)
+    await ok('node', 'remove', 'gone')
+    assert.deepEqual((await metadata.drives()).map(({ driveId, state }) => [driveId, state]), [[drive, 'lost']])
   })
 
   test('with another key than the deployment has, nothing is done', async () => {
