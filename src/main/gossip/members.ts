@@ -159,8 +159,8 @@ export class Members {
     const { core } = this
     const { forgetMs } = core.config
     this.forgetAtMs = core.clock.timeMs + Math.min(FORGET_EVERY_MS, forgetMs)
-    for (const entry of [...core.table.values()]) {
-      if (isLive(entry) || core.clock.wallMs - entry.goneAtMs < forgetMs) continue
+    for (const entry of core.table.gone()) {
+      if (core.clock.wallMs - entry.goneAtMs < forgetMs) continue
       core.table.remove(entry)
       core.output({ kind: 'forgotten', nodeId: entry.signed.record.nodeId })
     }

@@ -12,7 +12,7 @@ import { numberBytes, prefixedBytes, Reader, textBytes, WireError, Writer } from
 const VERSION = 1
 const KINDS = ['ping', 'ack', 'ping-request', 'nack', 'gossip', 'digest', 'difference', 'entries'] as const satisfies Message['kind'][]
 const STATES = ['alive', 'suspect', 'dead', 'left'] as const satisfies MemberState[]
-export const MAX_BUCKETS = 1024
+export const MAX_BUCKETS = 64
 /** Version, kind, and the number of a ping or its like at its longest. */
 export const PACKET_HEAD_BYTES = 12
 const MAX_NEWS = 1024

@@ -54,7 +54,8 @@ export class Reconnect {
 
   private tryGone(): void {
     const { core, exchange } = this
-    const [gone] = core.table.sample(1, core.random, (entry) => !isLive(entry))
+    const all = core.table.gone()
+    const gone = all[Math.floor(core.random() * all.length)]
     if (gone === undefined) return
     const { nodeId } = gone.signed.record
     const news = core.accusationOf(nodeId)

@@ -46,17 +46,18 @@ const STATE_SALTS: Record<MemberState, number> = { alive: 0x1b56c4e9, suspect: 0
 export class Table {
   readonly numbers: NodeNumbers
   private readonly entries: PagedArray<Entry>
-  /** XOR of the members' hashes by the top ten bits of their keys. */
+  /** XOR of the members' hashes, by MAX_BUCKETS ranges of their keys. */
   private readonly leaves: Uint32Array
   private present: number
-  private live: number
+  /** Indexes of the dead and the left. */
+  private readonly goneOnes: Set<number>
 
   constructor(numbers = new NodeNumbers(), from?: Table) {
     this.numbers = numbers
     this.entries = from?.entries.fork() ?? new PagedArray()
     this.leaves = from?.leaves.slice() ?? new Uint32Array(MAX_BUCKETS)
     this.present = from?.present ?? 0
-    this.live = from?.live ?? 0
+    this.goneOnes = new Set(from?.goneOnes)
   }
 
   /** A table with the same members. This one must not change any more. */
@@ -70,7 +71,7 @@ export class Table {
 
   /** Alive and suspect members. */
   get liveCount(): number {
-    return this.live
+    return this.present - this.goneOnes.size
   }
 
   get(id: NodeId): Entry | undefined {
@@ -85,6 +86,10 @@ export class Table {
 
   at(index: number): Entry | undefined {
     return this.entries.get(index)
+  }
+
+  gone(): Entry[] {
+    return [...this.goneOnes].map((index) => this.entries.get(index)!)
   }
 
   values(): Generator<Entry> {
@@ -133,7 +138,7 @@ export class Table {
     return folded
   }
 
-  /** So many that a bucket that differs holds about eight members. */
+  /** So many that a bucket that differs holds about eight members; with more than 512, so that the hashes always fit a packet. */
   bucketCount(): number {
     let count = 1
     while (count < MAX_BUCKETS && count * 8 < this.present) count *= 2
@@ -143,7 +148,8 @@ export class Table {
   private count(entry: Entry | undefined, sign: 1 | -1): void {
     if (entry === undefined) return
     this.present += sign
-    if (isLive(entry)) this.live += sign
+    if (isLive(entry) || sign < 0) this.goneOnes.delete(entry.index)
+    else this.goneOnes.add(entry.index)
     this.leaves[bucketOf(entry.signed.key, MAX_BUCKETS)]! ^= hashOf(entry)
   }
 }
