@@ -16,13 +16,21 @@ export interface NetNode {
   /** Held back while it is paused. */
   mail: { from: NodeId; bytes: Uint8Array }[]
   paused: boolean
+  /** Nothing reaches it. */
+  deaf: boolean
+  /** Where a peer last spoke from: its open connection. */
+  peers: Map<NodeId, number>
+  /** Of its name, which a double shares. */
+  number: number
 }
 
 export class Net {
   nowMs = 1_700_000_000_000
   readonly nodes: NetNode[] = []
+  /** Between which two nothing passes. */
+  cut: ((a: number, b: number) => boolean) | null = null
   private readonly random: () => number
-  private flying: { atMs: number; to: number; from: NodeId; bytes: Uint8Array }[] = []
+  private flying: { atMs: number; to: number; sender: number; bytes: Uint8Array }[] = []
   private readonly config: Partial<SwimConfig>
 
   constructor(seed: number, config: Partial<SwimConfig> = {}) {
@@ -30,13 +38,26 @@ export class Net {
     this.config = config
   }
 
-  add(seeds: string[], part: Partial<MemberRecord> = {}): NetNode {
-    const index = this.nodes.length
-    const swim = new Swim({ self: recordOf(index, { incarnation: this.nowMs, ...part }), config: this.config, random: this.random, nowMs: this.nowMs, ...fakeKeys(index) })
-    const node: NetNode = { swim, log: [], running: true, mail: [], paused: false }
+  /** @param number another's name, for its double */
+  add(seeds: string[], part: Partial<MemberRecord> = {}, number = this.nodes.length): NetNode {
+    const node: NetNode = { swim: this.swim(number, part), log: [], running: true, mail: [], paused: false, deaf: false, peers: new Map(), number }
     this.nodes.push(node)
-    swim.join(seeds, this.nowMs)
+    node.swim.join(seeds, this.nowMs)
     return node
+  }
+
+  restart(index: number, seeds: string[], part: Partial<MemberRecord>): void {
+    const node = this.nodes[index]!
+    node.swim = this.swim(node.number, part)
+    node.log = []
+    node.running = true
+    node.peers.clear()
+    node.swim.join(seeds, this.nowMs)
+  }
+
+  private swim(number: number, part: Partial<MemberRecord>): Swim {
+    const self = recordOf(number, { incarnation: this.nowMs, ...part })
+    return new Swim({ self, config: this.config, random: this.random, nowMs: this.nowMs, ...fakeKeys(number) })
   }
 
   /** kill -9 */
@@ -63,7 +84,7 @@ export class Net {
       this.nowMs += STEP_MS
       const due = this.flying.filter(({ atMs }) => atMs <= this.nowMs)
       this.flying = this.flying.filter(({ atMs }) => atMs > this.nowMs)
-      for (const { to, from, bytes } of due) this.deliver(this.nodes[to]!, from, bytes)
+      for (const { to, sender, bytes } of due) this.deliver(this.nodes[to]!, sender, bytes)
       this.nodes.forEach((node, index) => this.step(node, index))
     }
   }
@@ -72,12 +93,18 @@ export class Net {
     return Object.fromEntries([...node.swim.members()].map(({ nodeId, state }) => [nodeId, state] as const).sort(([a], [b]) => (a < b ? -1 : 1)))
   }
 
+  problems(at: number): string[] {
+    return this.nodes[at]!.log.filter((output) => output.kind === 'problem').map(({ problem }) => problem)
+  }
+
   changes(at: number, of: string): Extract<Output, { kind: 'change' }>[] {
     return this.nodes[at]!.log.filter((output) => output.kind === 'change').filter(({ member }) => member.nodeId === of)
   }
 
-  private deliver(node: NetNode, from: NodeId, bytes: Uint8Array): void {
-    if (!node.running) return
+  private deliver(node: NetNode, sender: number, bytes: Uint8Array): void {
+    if (!node.running || node.deaf) return
+    const from = nodeName(this.nodes[sender]!.number)
+    node.peers.set(from, sender)
     if (node.paused) node.mail.push({ from, bytes })
     else node.swim.receive(bytes, from, this.nowMs)
   }
@@ -87,9 +114,11 @@ export class Net {
     if (node.swim.nextTickMs <= this.nowMs) node.swim.tick(this.nowMs)
     for (const output of node.swim.drain()) {
       node.log.push(output)
-      const target = output.kind === 'send' ? Number(output.to.split('-')[1]) : output.kind === 'contact' ? Number(output.addr.split('-')[1]) : null
-      if (target === null || (output.kind !== 'send' && output.kind !== 'contact') || this.nodes[target] === undefined) continue
-      this.flying.push({ atMs: this.nowMs + DELAY_MS, to: target, from: nodeName(index), bytes: encodeMessage(output.message) })
+      if (output.kind !== 'send' && output.kind !== 'contact') continue
+      const addr = output.kind === 'contact' ? output.addr : output.addrs[0]
+      const to = (output.kind === 'send' ? node.peers.get(output.to) : undefined) ?? Number(addr?.split('-')[1])
+      if (this.nodes[to] === undefined || this.cut?.(index, to) === true) continue
+      this.flying.push({ atMs: this.nowMs + DELAY_MS, to, sender: index, bytes: encodeMessage(output.message) })
     }
   }
 }

@@ -2,13 +2,14 @@
 import type { SwimConfig } from './contract.ts'
 
 export const DEFAULTS: SwimConfig = {
-  probeIntervalMs: 1000,
+  probeIntervalMs: 500,
   probeTimeoutMs: 400,
+  probeEndMs: 1000,
   indirectProbes: 3,
   gossipIntervalMs: 200,
   gossipFanout: 3,
   retransmitFactor: 4,
-  suspicionFactor: 3,
+  suspicionFactor: 4,
   suspicionFloorMs: 5000,
   suspicionMaxFactor: 6,
   suspicionConfirmations: 3,
@@ -27,7 +28,7 @@ export const retransmits = (config: SwimConfig, members: number): number => conf
  * Currey 2018, §IV.B): from the longest time, in which a wrong accuser alone is most likely refuted, down to the least.
  */
 export function suspicionMs(config: SwimConfig, members: number, confirmations: number): number {
-  const least = Math.max(config.suspicionFloorMs, config.suspicionFactor * Math.max(1, Math.log10(Math.max(1, members))) * config.probeIntervalMs)
+  const least = Math.max(config.suspicionFloorMs, config.suspicionFactor * Math.max(1, Math.log10(Math.max(1, members))) * config.probeEndMs)
   // Among three members nobody is left to confirm but one.
   const wanted = Math.min(config.suspicionConfirmations, members - 2)
   if (wanted <= 0) return least

@@ -53,8 +53,8 @@ export type Message =
   /** The asked one is well, but had no answer from the target. */
   | { kind: 'nack'; number: number; news: readonly News[] }
   | { kind: 'gossip'; news: readonly News[] }
-  /** First of an exchange of tables: the sender's own record and a hash of each bucket of its table. */
-  | { kind: 'digest'; self: SignedRecord; hashes: Uint32Array }
+  /** First of an exchange of tables: the sender's own record, how many members it knows, and a hash of each bucket of its table. */
+  | { kind: 'digest'; self: SignedRecord; members: number; hashes: Uint32Array }
   /** Answer: the receiver's view of the buckets that differ, a few at a time. */
   | { kind: 'difference'; self: SignedRecord; bucketCount: number; buckets: readonly { bucket: number; entries: readonly DigestEntry[] }[] }
   /** Members in full, and the keys of those that the sender would like to have in full. */
@@ -79,10 +79,12 @@ export type Output =
   | { kind: 'problem'; peer: NodeId; problem: 'duplicate-node' | 'wrong-region' | 'protocol'; text: string }
 
 export interface SwimConfig {
-  /** One member is probed in each of these, times local health. @default 1000 */
+  /** One member is probed in each of these, times local health. @default 500 */
   probeIntervalMs: number
   /** How long a direct probe may take before others are asked to help, times local health. @default 400 */
   probeTimeoutMs: number
+  /** How long a probe may take in all, times local health. @default 1000 */
+  probeEndMs: number
   /** How many are asked. @default 3 */
   indirectProbes: number
   /** News goes out this often while there is any. @default 200 */
@@ -91,7 +93,7 @@ export interface SwimConfig {
   gossipFanout: number
   /** Each piece of news is sent `retransmitFactor * ceil(log10(n + 1))` times. @default 4 */
   retransmitFactor: number
-  /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeIntervalMs`, and never below suspicionFloorMs. @default 3 */
+  /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeEndMs`, and never below suspicionFloorMs. @default 4 */
   suspicionFactor: number
   /** @default 5000 */
   suspicionFloorMs: number

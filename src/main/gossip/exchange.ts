@@ -7,7 +7,7 @@ import type { NodeId } from '../../shared/ids.ts'
 import type { DigestEntry, Message, SignedRecord, TableEntry } from './contract.ts'
 import type { Core } from './core.ts'
 import type { Members } from './members.ts'
-import { digestEntryBytes, tableEntryBytes } from './message-codec.ts'
+import { digestEntryBytes, MAX_BUCKETS, tableEntryBytes } from './message-codec.ts'
 import type { OwnRecord } from './own-record.ts'
 import { bucketOf, type Entry } from './table.ts'
 import { outranks } from './view.ts'
@@ -48,14 +48,14 @@ export class Exchange {
 
   digest(): Message {
     const { table } = this.core
-    return { kind: 'digest', self: this.own.signed, hashes: table.hashes(table.bucketCount()) }
+    return { kind: 'digest', self: this.own.signed, members: table.size, hashes: table.hashes(MAX_BUCKETS) }
   }
 
   /** The other side's hashes: answers with what this side holds where they differ. */
-  onDigest(hashes: Uint32Array, from: NodeId): void {
+  onDigest(members: number, hashes: Uint32Array, from: NodeId): void {
     const { table } = this.core
     const count = hashes.length
-    if (2 * count < table.bucketCount()) {
+    if (2 * members < table.size) {
       // A newcomer, or one that lacks more than half.
       this.sendEntries(from, [...table.values()].filter((entry) => !this.isForgettable(entry)).map((entry) => this.tableEntry(entry)), [])
       return

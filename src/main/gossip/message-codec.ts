@@ -12,6 +12,7 @@ import { numberBytes, prefixedBytes, Reader, textBytes, WireError, Writer } from
 const VERSION = 1
 const KINDS = ['ping', 'ack', 'ping-request', 'nack', 'gossip', 'digest', 'difference', 'entries'] as const satisfies Message['kind'][]
 const STATES = ['alive', 'suspect', 'dead', 'left'] as const satisfies MemberState[]
+/** With any number of members: the hashes fit a packet, and a bucket that differs is 2 KB of digests with ten thousand. */
 export const MAX_BUCKETS = 64
 /** Version, kind, and the number of a ping or its like at its longest. */
 export const PACKET_HEAD_BYTES = 12
@@ -33,7 +34,7 @@ export function encodeMessage(message: Message): Uint8Array {
       break
     case 'digest':
       writeSigned(out, message.self)
-      out.number(message.hashes.length)
+      out.number(message.members).number(message.hashes.length)
       for (const hash of message.hashes) out.uint32(hash)
       break
     case 'difference':
@@ -65,7 +66,7 @@ export function messageBytes(message: Message): number {
     case 'gossip':
       return 2 + newsBytes(message.news)
     case 'digest':
-      return 2 + signedBytes(message.self) + numberBytes(message.hashes.length) + 4 * message.hashes.length
+      return 2 + signedBytes(message.self) + numberBytes(message.members) + numberBytes(message.hashes.length) + 4 * message.hashes.length
     case 'difference':
       return message.buckets.reduce(
         (sum, { bucket, entries }) => sum + numberBytes(bucket) + numberBytes(entries.length) + entries.reduce((bytes, entry) => bytes + digestEntryBytes(entry), 0),
@@ -101,8 +102,9 @@ export function decodeMessage(bytes: Uint8Array): Message {
       return { kind, news: readList(input) }
     case 'digest': {
       const self = readSigned(input)
+      const members = input.number()
       const count = readBucketCount(input)
-      return { kind, self, hashes: Uint32Array.from({ length: count }, () => input.uint32()) }
+      return { kind, self, members, hashes: Uint32Array.from({ length: count }, () => input.uint32()) }
     }
     case 'difference': {
       const self = readSigned(input)

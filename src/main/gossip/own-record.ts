@@ -23,6 +23,8 @@ export class OwnRecord {
   /** The other process's incarnation that this one last went above. */
   private double: { processId: string; incarnation: number } | null = null
   private outdoAtMs = -Infinity
+  /** Its incarnation that is to be outdone then. */
+  private toOutdo: number | null = null
 
   constructor(core: Core, record: MemberRecord, sign: SwimOptions['sign']) {
     this.core = core
@@ -44,10 +46,11 @@ export class OwnRecord {
   }
 
   get nextMs(): number {
-    return this.pending === null ? Infinity : this.updateAtMs
+    return Math.min(this.pending === null ? Infinity : this.updateAtMs, this.toOutdo === null ? Infinity : this.outdoAtMs)
   }
 
   tick(): void {
+    if (this.toOutdo !== null && this.core.clock.timeMs >= this.outdoAtMs) this.outdo(this.toOutdo)
     if (this.pending === null || this.core.clock.timeMs < this.updateAtMs) return
     const changed = this.pending
     this.pending = null
@@ -83,13 +86,19 @@ export class OwnRecord {
       if (this.double?.processId === record.processId && record.incarnation > this.double.incarnation) {
         this.core.problem(mine.nodeId, 'duplicate-node', `another process (${record.processId}, started ${new Date(record.startedMs).toISOString()}) runs with this node's key: a copied state directory?`)
       }
-      if (this.core.clock.timeMs < this.outdoAtMs) return
       this.double = { processId: record.processId, incarnation: record.incarnation }
-      this.outdoAtMs = this.core.clock.timeMs + OUTDO_EVERY_MS
     }
-    if (record.incarnation >= MAX_INCARNATION) return
-    this.raise(record.incarnation, {}, this.leaving)
+    this.toOutdo = Math.max(record.incarnation, this.toOutdo ?? 0)
+    if (this.core.clock.timeMs < this.outdoAtMs) return
+    this.outdo(this.toOutdo)
     this.tell(from)
+  }
+
+  private outdo(incarnation: number): void {
+    this.toOutdo = null
+    this.outdoAtMs = this.core.clock.timeMs + OUTDO_EVERY_MS
+    const above = Math.max(incarnation, this.current.record.incarnation)
+    if (above < MAX_INCARNATION) this.raise(above, {}, this.leaving)
   }
 
   private raise(above: number, changed: SelfUpdate, leaving = false): void {

@@ -2,10 +2,10 @@
 import type { NodeId } from '../../shared/ids.ts'
 import type { Core } from './core.ts'
 import type { Members } from './members.ts'
+import { PACKET_HEAD_BYTES } from './message-codec.ts'
 import { ProbeOrder } from './probe-order.ts'
 import type { Entry } from './table.ts'
 import { textBytes } from './wire.ts'
-import { PACKET_HEAD_BYTES } from './message-codec.ts'
 
 interface Probe {
   readonly number: number
@@ -18,7 +18,6 @@ interface Probe {
   /** null: not asked yet. */
   helpers: NodeId[] | null
   nacks: number
-  answered: boolean
 }
 
 /** A probe for somebody else. */
@@ -36,8 +35,9 @@ export class Prober {
   private readonly core: Core
   private readonly members: Members
   private readonly order: ProbeOrder
+  /** Unanswered ones by number: two or so, as a probe may last longer than the interval. */
+  private readonly probes = new Map<number, Probe>()
   private readonly relays = new Map<number, Relay>()
-  private current: Probe | null = null
   private probeAtMs: number
   private lastNumber = 0
 
@@ -50,7 +50,7 @@ export class Prober {
 
   get nextMs(): number {
     let next = this.probeAtMs
-    if (this.current !== null && !this.current.answered) next = Math.min(next, this.current.againAtMs)
+    for (const { againAtMs, endMs } of this.probes.values()) next = Math.min(next, againAtMs, endMs)
     for (const { endMs } of this.relays.values()) next = Math.min(next, endMs)
     return Math.max(next, this.core.clock.verdictsFromMs)
   }
@@ -58,22 +58,25 @@ export class Prober {
   tick(): void {
     const { clock } = this.core
     if (clock.timeMs < clock.verdictsFromMs) return
-    if (this.current !== null && !this.current.answered && clock.timeMs >= this.current.againAtMs) this.tryAgain(this.current)
+    for (const probe of this.probes.values()) {
+      if (clock.timeMs >= probe.endMs) this.fail(probe)
+      else if (clock.timeMs >= probe.againAtMs) this.tryAgain(probe)
+    }
     for (const [number, relay] of this.relays) {
       if (clock.timeMs < relay.endMs) continue
       this.relays.delete(number)
       this.core.send(relay.requester, { kind: 'nack', number: relay.theirNumber, news: this.core.newsFor(relay.requester) })
     }
-    if (clock.timeMs >= this.probeAtMs) {
-      if (this.current !== null) this.conclude(this.current)
-      this.begin()
-    }
+    if (clock.timeMs >= this.probeAtMs) this.begin()
   }
 
   /** An answer to a ping of this node's, direct or passed on. */
   acked(number: number, from: NodeId): void {
-    const probe = this.current
-    if (probe?.number === number && (from === probe.target || probe.helpers?.includes(from) === true)) probe.answered = true
+    const probe = this.probes.get(number)
+    if (probe !== undefined && (from === probe.target || probe.helpers?.includes(from) === true)) {
+      this.probes.delete(number)
+      this.core.health.note(-1)
+    }
     const relay = this.relays.get(number)
     if (relay === undefined || relay.target !== from) return
     this.relays.delete(number)
@@ -81,7 +84,8 @@ export class Prober {
   }
 
   nacked(number: number, from: NodeId): void {
-    if (this.current?.number === number && this.current.helpers?.includes(from) === true) this.current.nacks++
+    const probe = this.probes.get(number)
+    if (probe?.helpers?.includes(from) === true) probe.nacks++
   }
 
   /** Somebody asks this node to ping another. */
@@ -99,16 +103,22 @@ export class Prober {
 
   private begin(): void {
     const { clock, config, health } = this.core
-    const now = clock.timeMs
-    const intervalMs = config.probeIntervalMs * health.multiplier
-    this.probeAtMs = now + intervalMs
-    this.current = null
+    this.probeAtMs = clock.timeMs + config.probeIntervalMs * health.multiplier
     const entry = this.choose()
     if (entry === null) return
     const { nodeId: target, incarnation } = entry.signed.record
-    const againAtMs = now + Math.min(intervalMs, config.probeTimeoutMs * health.multiplier)
-    this.current = { number: ++this.lastNumber, target, targetKey: entry.signed.key, incarnation, againAtMs, endMs: this.probeAtMs, helpers: null, nacks: 0, answered: false }
-    this.core.send(target, { kind: 'ping', number: this.current.number, news: this.core.newsFor(target) })
+    const number = ++this.lastNumber
+    this.probes.set(number, {
+      number,
+      target,
+      targetKey: entry.signed.key,
+      incarnation,
+      againAtMs: clock.timeMs + config.probeTimeoutMs * health.multiplier,
+      endMs: clock.timeMs + config.probeEndMs * health.multiplier,
+      helpers: null,
+      nacks: 0,
+    })
+    this.core.send(target, { kind: 'ping', number, news: this.core.newsFor(target) })
   }
 
   private choose(): Entry | null {
@@ -137,12 +147,9 @@ export class Prober {
     for (const helper of probe.helpers) core.send(helper, { kind: 'ping-request', number, target, news: core.newsFor(helper, PACKET_HEAD_BYTES + textBytes(target)) })
   }
 
-  private conclude(probe: Probe): void {
+  private fail(probe: Probe): void {
     const { core } = this
-    if (probe.answered) {
-      core.health.note(-1)
-      return
-    }
+    this.probes.delete(probe.number)
     // Helpers that do not even say "no answer" point to this node as the one that is badly off.
     const helpers = probe.helpers?.length ?? 0
     core.health.note(helpers === 0 ? 1 : helpers - probe.nacks)

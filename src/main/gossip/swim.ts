@@ -179,7 +179,7 @@ export class Swim implements SwimCore {
       case 'gossip':
         break
       case 'digest':
-        if (this.exchange.onSelf(message.self, from)) this.exchange.onDigest(message.hashes, from)
+        if (this.exchange.onSelf(message.self, from)) this.exchange.onDigest(message.members, message.hashes, from)
         break
       case 'difference':
         if (this.exchange.onSelf(message.self, from)) this.exchange.onDifference(message.bucketCount, message.buckets, from)

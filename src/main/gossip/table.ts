@@ -138,13 +138,6 @@ export class Table {
     return folded
   }
 
-  /** So many that a bucket that differs holds about eight members; with more than 512, so that the hashes always fit a packet. */
-  bucketCount(): number {
-    let count = 1
-    while (count < MAX_BUCKETS && count * 8 < this.present) count *= 2
-    return count
-  }
-
   private count(entry: Entry | undefined, sign: 1 | -1): void {
     if (entry === undefined) return
     this.present += sign
