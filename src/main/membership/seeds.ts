@@ -16,7 +16,7 @@ export interface SeedsOptions {
   logger: Logger
 }
 
-const ALONE_EVERY_MS = 5_000
+const ALONE_EVERY_MS = 2_000
 const EVERY_MS = 60_000
 /** Of nodes in the database, those with the youngest leases: enough to find the rest through them. */
 const MAX_KNOWN_NODES = 64
