@@ -89,7 +89,7 @@ class Scenario {
       timeoutMs: PATIENCE_MS, detail: () => JSON.stringify(second.view.problems),
     })
     assert.equal(linesWith(second.log, 'is the address of this node itself'), 1)
-    assert.equal(linesWith(second.log, `peer ${dead} no answer`), 1)
+    assert.equal(linesWith(second.log, `peer ${dead}: no answer`), 1)
   }
 
   async #tell(): Promise<void> {

@@ -16,7 +16,7 @@ test('a problem is said once, and once more when it is over', () => {
   problems.report('peer', 'unreachable', 'does not answer')
   clock.ms += 1000
   problems.report('peer', 'unreachable', 'still does not answer')
-  assert.deepEqual(lines, ['peer peer does not answer'])
+  assert.deepEqual(lines, ['peer peer: does not answer'])
   assert.deepEqual(problems.list, [{ peer: 'peer', kind: 'unreachable', text: 'still does not answer', sinceMs: 1_000_000 }])
   problems.clear('peer')
   problems.clear('peer')

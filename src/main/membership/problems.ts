@@ -50,7 +50,7 @@ export class Problems {
     }
     if (this.#known.size >= MAX_PROBLEMS) this.#known.delete(this.#known.keys().next().value!)
     this.#known.set(key, { peer, kind, text, sinceMs: nowMs, seenMs: nowMs })
-    this.#say(() => this.#logger.warn({ peer, problem: kind }, `peer ${peer} ${text}`))
+    this.#say(() => this.#logger.warn({ peer, problem: kind }, `peer ${peer}: ${text}`))
   }
 
   /** The peer is fine again, in this respect or (without kinds) in all that can pass. */
@@ -58,7 +58,7 @@ export class Problems {
     for (const [key, problem] of this.#known) {
       if (problem.peer !== peer || (kinds.length === 0 ? LASTING.has(problem.kind) : !kinds.includes(problem.kind))) continue
       this.#known.delete(key)
-      this.#say(() => this.#logger.info({ peer, problem: problem.kind }, `peer ${peer} has no such problem any more: ${problem.text}`))
+      this.#say(() => this.#logger.info({ peer, problem: problem.kind }, `peer ${peer}: no longer a problem: ${problem.text}`))
     }
   }
 

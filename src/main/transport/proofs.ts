@@ -38,9 +38,10 @@ export class Proofs {
 
   /** An incoming connection: it has a while to prove itself. */
   await(connection: Connection): void {
+    // A proof takes milliseconds: of too many at once the one that has been at it longest is the least likely to come.
     if (this.#unproven.size >= MAX_UNPROVEN_CONNECTIONS) {
-      connection.abort(new Error('too many connections that have not proven themselves'))
-      return
+      const [oldest] = this.#unproven.keys()
+      oldest?.abort(new Error('too many connections that have not proven themselves'))
     }
     this.#begin(connection)
   }
@@ -70,7 +71,9 @@ export class Proofs {
         const stream = await connection.newStream(HANDSHAKE_PROTOCOL, { signal })
         void this.#run(stream, connection, 'dialler', entry)
       } catch (error) {
-        entry.settle(new PeerRefusal('unreachable', 'the connection broke before the handshake', { cause: error }))
+        entry.settle((error as Error).name === 'UnsupportedProtocolError'
+          ? new PeerRefusal('protocol', 'is no node of Anvil: it does not know the handshake', { cause: error })
+          : new PeerRefusal('unreachable', 'the connection broke before the handshake', { cause: error }))
       }
     }
     return entry.promise
