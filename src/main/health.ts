@@ -21,15 +21,15 @@ export interface HealthInput {
   metadata: { state: 'ok' | 'away'; reason: string }
   code: ErasureCode | null
   drives: readonly LocalDrive[]
+  /** Whether any drive, here or on another node, can be read. */
+  readable: boolean
+  /** What a single loss could cost (`lossWarnings`). */
+  lossWarnings: readonly string[]
 }
 
-function warningsOf({ code, drives }: HealthInput): string[] {
-  const warnings: string[] = []
-  for (const { path, state, reason } of drives) if (state !== 'online') warnings.push(`drive ${path} is ${state}: ${reason}`)
-  if (code === null) warnings.push('no drive takes new shards: writes are refused')
-  else if (code.m === 0) warnings.push('new objects are kept once, without redundancy: the loss of a drive loses data (give ANVIL_DATA_DIRS more drives)')
-  else if (drives.length > 1) warnings.push('all drives are on one host: the loss of the host loses data')
-  return warnings
+function warningsOf({ drives, lossWarnings }: HealthInput): string[] {
+  const troubled = drives.filter(({ state }) => state !== 'online').map(({ path, state, reason }) => `drive ${path} is ${state}: ${reason}`)
+  return [...troubled, ...lossWarnings]
 }
 
 /** Liveness: the process answers. Degraded is alive. */
@@ -52,7 +52,6 @@ export function nodeHealth(input: HealthInput): Health {
 /** Readiness: the node can read and knows its metadata. Draining is not ready. */
 export function nodeReadiness(input: HealthInput): Health {
   const health = nodeHealth(input)
-  const readable = input.drives.some((drive) => drive.state === 'online' || drive.state === 'full')
-  const ok = !input.draining && input.metadata.state === 'ok' && readable
+  const ok = !input.draining && input.metadata.state === 'ok' && input.readable
   return ok ? health : { ok, body: { ...health.body, status: 'unavailable' } }
 }

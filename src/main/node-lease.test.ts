@@ -26,7 +26,7 @@ async function published(oldestReadMs: () => Promise<number | null>): Promise<nu
         return Promise.resolve(true)
       },
     },
-    stateDir, logger: pino({ level: 'silent' }), onLost: () => {},
+    processId: 'this', stateDir, logger: pino({ level: 'silent' }), onLost: () => {},
     report: async () => ({ oldestReadMs: await oldestReadMs(), inUse: new Set<PgId>() }),
     node: { nodeId: 'node' as NodeId, addrs: [], grpcAddr: '', zone: '', version: '' },
   })

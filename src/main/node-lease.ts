@@ -1,5 +1,4 @@
 /** Keeps this node's lease in the regional database, and publishes with it when the oldest running read started. */
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { PgId } from '../shared/ids.ts'
@@ -18,6 +17,8 @@ export interface NodeLeaseOptions {
   stateDir: string
   logger: Logger
   node: NodeRegistration
+  /** Random: tells this process from another one with the same node key. */
+  processId: string
   /** When the oldest running read of this process started (`monotonicMs`; null: none runs), and the groups with an upload. */
   report(): Promise<{ oldestReadMs: number | null; inUse: ReadonlySet<PgId> }>
   /** Another live process has this node's identity: this one must end. */
@@ -26,8 +27,6 @@ export interface NodeLeaseOptions {
 
 export class NodeLease {
   readonly #options: NodeLeaseOptions
-  /** Tells this process from another one with the same node key. */
-  readonly processId = randomUUID()
   #timer: NodeJS.Timeout | null = null
   #renewing: Promise<void> = Promise.resolve()
   #stopped = false
@@ -40,7 +39,7 @@ export class NodeLease {
   async start(): Promise<void> {
     const { metadata, node, stateDir } = this.#options
     await metadata.registerNode(node, LEASE_MS)
-    await metadata.takeOverLease(node.nodeId, this.#rememberProcess(join(stateDir, 'processes')), this.processId)
+    await metadata.takeOverLease(node.nodeId, this.#rememberProcess(join(stateDir, 'processes')), this.#options.processId)
     if (!(await this.#renew())) throw new Error(`another process runs as node ${node.nodeId}: was ${stateDir} copied to another host?`)
     this.#schedule()
   }
@@ -51,7 +50,7 @@ export class NodeLease {
    */
   #rememberProcess(file: string): string[] {
     const earlier = (readPrivateFile(file) ?? '').split('\n').filter((id) => id !== '').slice(0, MAX_EARLIER_PROCESSES)
-    writePrivateFile(file, `${[this.processId, ...earlier].join('\n')}\n`)
+    writePrivateFile(file, `${[this.#options.processId, ...earlier].join('\n')}\n`)
     return earlier
   }
 
@@ -59,7 +58,7 @@ export class NodeLease {
     this.#stopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
     await this.#renewing
-    await this.#options.metadata.releaseLease(this.#options.node.nodeId, this.processId)
+    await this.#options.metadata.releaseLease(this.#options.node.nodeId, this.#options.processId)
   }
 
   async #renew(): Promise<boolean> {
@@ -68,7 +67,7 @@ export class NodeLease {
     const askedMs = monotonicMs()
     const { oldestReadMs, inUse } = await this.#options.report()
     const wallMs = (monotonic: number): number => Date.now() - (monotonicMs() - monotonic)
-    return metadata.renewLease(node.nodeId, this.processId, LEASE_MS, wallMs(oldestReadMs ?? askedMs), [...inUse], wallMs(askedMs))
+    return metadata.renewLease(node.nodeId, this.#options.processId, LEASE_MS, wallMs(oldestReadMs ?? askedMs), [...inUse], wallMs(askedMs))
   }
 
   #schedule(): void {

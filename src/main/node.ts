@@ -1,10 +1,10 @@
 /**
  * The composition root: starts one node, keeps it running, ends it in order. The one file that knows every room.
  */
+import { randomUUID } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { loadNative } from '../shared/load-native.ts'
-import type { NodeId } from '../shared/ids.ts'
 import { DRAIN_MS } from '../shared/limits.ts'
 import type { Native } from '../shared/native.ts'
 import { openAdminSocket } from './admin-socket.ts'
@@ -12,7 +12,7 @@ import type { Config } from './config/contract.ts'
 import { prepareDatabases, type PreparedDatabases } from './directory/index.ts'
 import { LocalDrives } from './drives/local-drives.ts'
 import { anyPort, assertPortFree } from './gateway/index.ts'
-import { mainThreadGateways, threadGateways, type Gateways } from './gateways/gateways.ts'
+import { mainThreadGateways, threadGateways, type Gateways, type ThreadListeners } from './gateways/gateways.ts'
 import type { NodeView } from './gateways/messages.ts'
 import { clusterStatusSource } from './cluster-status.ts'
 import type { StatusSource } from './grpc/cluster-service.ts'
@@ -20,13 +20,18 @@ import { startGrpcServer, type GrpcServer } from './grpc/server.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
 import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
-import type { Member } from './membership/contract.ts'
+import type { ClusterDrives } from './cluster/cluster-drives.ts'
+import { Redundancy } from './cluster/redundancy.ts'
+import type { ClusterEvent, Membership } from './membership/contract.ts'
 import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
 import { loadIdentity } from './node-id.ts'
 import { NodeLease } from './node-lease.ts'
 import { nodeMetrics } from './node-metrics.ts'
 import type { Logger } from './observability/logger.ts'
 import { startMetricsServer, type MetricsServer } from './observability/metrics-server.ts'
+import { lossWarnings } from './placement/loss-risk.ts'
+import { joinPeers, openPeerPort, type Peers } from './peers.ts'
+import { StartError } from './start-error.ts'
 import { VERSION } from './version.ts'
 import { startWorkerPool } from './worker-pool.ts'
 
@@ -46,19 +51,9 @@ export interface RunningNode {
   stop(): Promise<void>
 }
 
-/** A start that cannot go on; one line each for standard error. */
-export class StartError extends Error {
-  readonly lines: readonly string[]
+export { StartError } from './start-error.ts'
 
-  constructor(lines: readonly string[]) {
-    super(lines.join('\n'))
-    this.lines = lines
-  }
-}
-
-const STARTED_MS = Date.now()
-
-/** How often health is looked at for gateways in other threads. */
+/** How often health is looked at: for gateways in other threads, and for new warnings. */
 const VIEW_MS = 500
 
 /** @throws StartError, or what a part of the node throws; everything started so far is stopped then */
@@ -97,57 +92,80 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   for (const warning of findings.warnings) logger.warn(warning)
   if (findings.mistakes.length > 0) throw new StartError(findings.mistakes)
 
-  const { nodeId } = await loadIdentity(config.stateDir)
-  const native = openNative(config, logger)
-  const databases = began('databases', await prepareDatabases(config, options), (part) => part.stop())
-  let drives: LocalDrives | null = null
-  const view = () => drives?.view() ?? { version: 0, drives: [], everTwoDrives: false }
-  const storageInput = { config, global: databases.global, regional: databases.regional }
-  const storage = began('storage', await openStorageRuntime(storageInput, { thread: 'main', native, logger, view }), (part) => part.close())
-  await storage.metadata.claimDeployment(databases.deploymentId, config.region)
-  const workers = began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
-
-  drives = began('drives', new LocalDrives({
-    native, metadata: storage.metadata, logger, stateDir: config.stateDir, paths: config.dataDirs, deploymentId: databases.deploymentId, nodeId,
-  }), (part) => part.stop())
-  await drives.start()
-
-  let draining = false
-  const health = new HealthReport(() => ({
-    version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
-  }), logger)
-  const host: GatewayHost = { thread: 'main', native, logger, view, health: () => health.live(), ready: () => health.readiness() }
-  const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
+  const identity = await loadIdentity(config.stateDir)
+  const { nodeId } = identity
+  const processId = randomUUID()
   let fail: (error: Error) => void = () => {}
   const failed = new Promise<Error>((resolve) => {
     fail = resolve
   })
-  const gateways = began('gateways', await openGateways({ ...config, http }, databases, storage, host, fail), async (part) => {
-    draining = true
-    await part.drain(DRAIN_MS)
-    await part.close()
-  })
-  began('gateway view', watchView(gateways, drives, () => ({ drives: view(), health: health.live(), ready: health.readiness() })), (part) => part.stop())
+  const native = openNative(config, logger)
+  const databases = began('databases', await prepareDatabases(config, options), (part) => part.stop())
+  let peers: Peers | null = null
+  let gateways: Gateways | null = null
+  const view = () => peers?.drives.view() ?? { version: 0, drives: [], everTwoDrives: false }
+  const hear = (event: ClusterEvent): void => {
+    void storage.hear(event)
+    gateways?.hear(event)
+  }
+  const changed = (event: ClusterEvent): void => {
+    peers?.membership.broadcast(event)
+    hear(event)
+  }
+  const storageInput = { config, global: databases.global, regional: databases.regional }
+  const storage = began('storage', await openStorageRuntime(storageInput, { thread: 'main', native, logger, view, changed }), (part) => part.close())
+  await storage.metadata.claimDeployment(databases.deploymentId, config.region)
+  const workers = began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
 
+  const drives = began('drives', new LocalDrives({
+    native, metadata: storage.metadata, logger, stateDir: config.stateDir, paths: config.dataDirs, deploymentId: databases.deploymentId, nodeId,
+  }), (part) => part.stop())
+  await drives.start()
+
+  const peerOptions = { config, identity, processId, deploymentId: databases.deploymentId, plane: native, logger }
+  const peerPort = began('peer port', await openPeerPort(peerOptions), (part) => part.close())
   const lease = began('lease', new NodeLease({
     metadata: storage.metadata,
     logger,
     stateDir: config.stateDir,
-    node: { nodeId, addrs: config.publicAddrs, grpcAddr: config.publicGrpcAddr, zone: config.zone, version: VERSION },
-    report: () => gateways.report(),
+    node: { nodeId, addrs: peerPort.publicAddrs, grpcAddr: config.publicGrpcAddr, zone: config.zone, version: VERSION },
+    processId,
+    report: async () => gateways?.report() ?? { oldestReadMs: null, inUse: new Set() },
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
   await lease.start()
+  const { membership, drives: cluster, leave } = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
+  membership.on('event', hear)
+
+  const redundancy = began('redundancy', new Redundancy({ metadata: storage.metadata, readable: () => cluster.reachable, logger }), (part) => part.stop())
+  let draining = false
+  const health = new HealthReport(() => ({
+    version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
+    readable: cluster.reachable.length > 0,
+    lossWarnings: lossWarnings({ plan: storage.groups.code, placeable: view().drives, risk: redundancy.risk, nameOf: nodeName(membership) }),
+  }), logger)
+  const host: GatewayHost = { thread: 'main', native, logger, view, changed, health: () => health.live(), ready: () => health.readiness() }
+  const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
+  const serving = gateways = began('gateways', await openGateways({ ...config, http }, databases, storage, host, { onFailure: fail, onChange: changed }), async (part) => {
+    draining = true
+    await part.drain(DRAIN_MS)
+    await part.close()
+  })
+  began('gateway view', watchView(serving, [drives, cluster], () => {
+    health.warn()
+    return { drives: view(), health: health.live(), ready: health.readiness() }
+  }), (part) => part.stop())
 
   const maintenance = began('background work', startMaintenance({
     native, metadata: storage.metadata, directory: storage.directory, groups: storage.groups, logger,
     cluster: {
-      processId: lease.processId, self: nodeId, local: () => drives.readable, reachable: () => drives.readable, placeable: () => view().drives,
-      nodes: () => [nodeId], isGone: () => true,
+      processId, self: nodeId, local: () => drives.readable, reachable: () => cluster.reachable.map((drive) => drive.driveId), placeable: () => view().drives,
+      nodes: () => membership.members.filter((member) => member.state === 'alive' && cluster.answers(member.nodeId)).map((member) => member.nodeId),
+      isGone: (id) => ['dead', 'left', undefined].includes(membership.members.find((member) => member.nodeId === id)?.state),
     },
-    inUse: async () => (await gateways.report()).inUse,
-    groupSealed: () => gateways.resetSlots(),
-    groupChanged: () => {},
+    inUse: async () => (await serving.report()).inUse,
+    groupSealed: () => serving.resetSlots(),
+    groupChanged: (pgId) => changed({ kind: 'group', pgId }),
     periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs, repairDelayMs: config.repairDelayMs },
   }), (part) => part.stop())
   drives.on('online', () => maintenance.driveOnline())
@@ -155,7 +173,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   const status = clusterStatusSource({
     deploymentId: databases.deploymentId, region: config.region, nodeId, embedded: config.globalDatabaseUrl === null,
     metadata: storage.metadata, globalHealth: () => storage.directory.health(),
-    members: () => [selfMember(config, nodeId, lease.processId, drives)], problems: () => [],
+    members: () => membership.members, problems: () => membership.problems,
     placeable: () => view().drives, code: () => storage.groups.code, warnings: () => health.body.warnings,
   })
   const grpc = began('gRPC', await openGrpc(config, storage, status, logger), async (part) => {
@@ -164,9 +182,9 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   })
 
   const metrics = nodeMetrics({
-    version: VERSION, engine: () => native.stats(), drives: () => native.driveStats(), peers: () => [], members: () => [],
+    version: VERSION, engine: () => native.stats(), drives: () => native.driveStats(), peers: () => native.planeStats(), members: () => membership.members,
     // the runtime of the main thread is the gateway's where there are no gateway threads
-    threads: async () => (config.gatewayThreads === 0 ? gateways.metrics() : [...(await gateways.metrics()), await storage.metrics.values()]),
+    threads: async () => (config.gatewayThreads === 0 ? serving.metrics() : [...(await serving.metrics()), await storage.metrics.values()]),
     background: () => maintenance.status(), poolQueue: () => workers.pool.queueSize,
     databases: () => ({ global: storage.directory.health().state === 'ok', regional: storage.metadata.health().state === 'ok' }),
   })
@@ -174,13 +192,13 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
 
   began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health), logger), (part) => part.close())
   await requireFreePort(http)
-  const { port } = await gateways.listen()
-  health.warn()
+  const { port } = await serving.listen()
   // requests end before what serves them: drained first, although the gateways were made before other parts
   const stop = async (): Promise<void> => {
     draining = true
     grpc.setServing(false)
-    await gateways.drain(DRAIN_MS)
+    // from the goodbye on the others write nothing new to these drives; the shard plane serves them until its end
+    await Promise.all([leave(), serving.drain(DRAIN_MS)])
     await stopAll()
   }
   return { port, databases, failed, stop }
@@ -222,33 +240,29 @@ async function openMetrics({ metrics: listen }: Config, text: () => Promise<stri
   }
 }
 
-/** What this node says of itself. */
-function selfMember(config: Config, nodeId: NodeId, processId: string, drives: LocalDrives): Member {
-  const announced = drives.all.flatMap(({ driveId, state, totalBytes, freeBytes }) =>
-    driveId !== null && (state === 'online' || state === 'full') ? [{ driveId, state, totalBytes, freeBytes }] : [])
-  return {
-    nodeId, processId, incarnation: STARTED_MS, region: config.region, zone: config.zone, addrs: config.publicAddrs,
-    grpcAddr: config.publicGrpcAddr, version: VERSION, startedMs: STARTED_MS, drives: announced, state: 'alive', changedMs: STARTED_MS, self: true,
-  }
+/** A node as people know it: its id, and where it is. */
+const nodeName = (membership: Membership) => (nodeId: string): string => {
+  const [, , host] = membership.members.find((member) => member.nodeId === nodeId)?.addrs[0]?.split('/') ?? []
+  return host === undefined ? `node ${nodeId}` : `node ${nodeId} (${host})`
 }
 
 async function openGateways(
-  config: Config, databases: PreparedDatabases, storage: StorageRuntime, host: GatewayHost, fail: (error: Error) => void,
+  config: Config, databases: PreparedDatabases, storage: StorageRuntime, host: GatewayHost, listeners: ThreadListeners,
 ): Promise<Gateways> {
   if (config.gatewayThreads === 0) return mainThreadGateways(createGatewayRuntime(config, storage, host))
   const view: NodeView = { drives: host.view(), health: host.health(), ready: host.ready() }
-  return threadGateways(config.gatewayThreads, { config, global: databases.global, regional: databases.regional, view }, fail)
+  return threadGateways(config.gatewayThreads, { config, global: databases.global, regional: databases.regional, view }, listeners)
 }
 
 /** Keeps the gateways' view of drives and health up to date. */
-function watchView(gateways: Gateways, drives: LocalDrives, view: () => NodeView): { stop(): Promise<void> } {
+function watchView(gateways: Gateways, sources: readonly (LocalDrives | ClusterDrives)[], view: () => NodeView): { stop(): Promise<void> } {
   const update = (): void => gateways.update(view())
-  drives.on('change', update)
+  for (const source of sources) source.on('change', update)
   const timer = setInterval(update, VIEW_MS)
   return {
     stop: () => {
       clearInterval(timer)
-      drives.off('change', update)
+      for (const source of sources) source.off('change', update)
       return Promise.resolve()
     },
   }

@@ -26,6 +26,7 @@ const allowed: Record<Room, Room[]> = {
   drives: ['shared', 'placement', 'secrets', 'observability', 'metadata/contract'],
   transport: ['shared', 'secrets', 'observability', 'config/contract'],
   membership: ['shared', 'gossip', 'transport', 'placement', 'observability', 'metadata/contract'],
+  cluster: ['shared', 'placement', 'drives', 'transport', 'observability', 'membership/contract', 'metadata/contract'],
   objects: ['shared', 'placement', 'secrets', 'observability', 'metadata/contract', 'directory/contract'],
   // protocols and background work
   gateway: ['shared', 'observability', 'config/contract', 'objects/contract', 'metadata/contract', 'directory/contract'],
@@ -33,7 +34,7 @@ const allowed: Record<Room, Room[]> = {
   maintenance: ['shared', 'placement', 'observability', 'drives', 'objects/contract', 'metadata/contract', 'directory/contract'],
   // composition: a gateway's runtime (also inside a thread), the node, the commands
   gateways: [
-    'shared', 'placement', 'secrets', 'observability', 'config/contract', 'postgres', 'metadata', 'directory', 'objects', 'gateway',
+    'shared', 'placement', 'secrets', 'observability', 'config/contract', 'postgres', 'metadata', 'directory', 'objects', 'gateway', 'membership/contract',
   ],
   node: [every],
   cli: [every],

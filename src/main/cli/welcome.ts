@@ -14,7 +14,7 @@ export function welcomeText(config: Config, port: number, databases: Pick<Runnin
   const host = config.http.host === '0.0.0.0' || config.http.host === '::' ? 'localhost' : config.http.host
   const endpoint = `${config.tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
   const { firstApp } = databases
-  const lines = ['', `  S3 endpoint   ${endpoint}   region ${config.region}`, `  data          ${config.dataDirs.join(', ')}`]
+  const lines = ['', `  S3 endpoint   ${endpoint}   region ${config.region}`, `  data          ${config.dataDirs.join(', ') || 'none: this node is a gateway to the drives of others'}`]
   if (databases.embedded) lines.push(`  metadata      ${config.stateDir}/postgres (embedded Postgres)`)
   if (firstApp?.created) {
     lines.push(`  access key    ${firstApp.accessKey}`, `  secret key    ${firstApp.secretKey}`)

@@ -15,6 +15,7 @@ export interface Config {
   publicGrpcAddr: string
   mdns: boolean
   bootstrapAddrs: string[]
+  /** Empty: the node keeps no data and serves as a gateway. */
   dataDirs: string[]
   zone: string
   erasureCode: 'auto' | { k: number; m: number }

@@ -131,6 +131,7 @@ const READ: [string, string, (config: Config) => unknown, unknown][] = [
   ['ENABLE_MDNS', 'False', (c) => c.mdns, false],
   ['BOOTSTRAP_ADDRS', '/ip4/1.2.3.4/udp/2/quic-v1/p2p/12D3KooWGzxzKZYveHXtpG6AsrUJBcWxHBFS2HsEoGTxrMLvKXtf', (c) => c.bootstrapAddrs.length, 1],
   ['ANVIL_DATA_DIRS', 'a, /b/c,', (c) => c.dataDirs, ['/srv/anvil/a', '/b/c']],
+  ['ANVIL_DATA_DIRS', 'none', (c) => c.dataDirs, []],
   ['ANVIL_STATE_DIR', '/s', (c) => [c.stateDir, c.dataDirs], ['/s', ['/s/drive1']]],
   ['ANVIL_ZONE', 'rack-7', (c) => c.zone, 'rack-7'],
   ['ANVIL_ERASURE_CODE', '4+2', (c) => c.erasureCode, { k: 4, m: 2 }],
@@ -153,7 +154,9 @@ for (const [variable, text, value, expected] of READ) {
 const REFUSED: [string, string][] = [
   ['HTTP_BIND_ADDR', '9000'], ['HTTP_BIND_ADDR', 'h:65536'], ['HTTP_BIND_ADDR', '::1:9000'],
   ['QUIC_BIND_ADDR', '/ip4/0.0.0.0/tcp/7443'], ['QUIC_BIND_ADDR', '/dns/h/udp/7443/quic-v1'], ['QUIC_BIND_ADDR', '0.0.0.0:7443'],
-  ['PUBLIC_ADDRS', 'h:7443'], ['BOOTSTRAP_ADDRS', '/ip4/1.2.3.4/udp/2/quic-v1/p2p/x'],
+  ['QUIC_BIND_ADDR', '/ip4/256.0.0.1/udp/7443/quic-v1'],
+  ['PUBLIC_ADDRS', 'h:7443'], ['PUBLIC_ADDRS', '/ip4/0.0.0.0/udp/7443/quic-v1'], ['PUBLIC_ADDRS', '/ip6/1.2.3.4/udp/7443/quic-v1'], ['BOOTSTRAP_ADDRS', '/dns/h/udp/0/quic-v1'],
+  ['BOOTSTRAP_ADDRS', '/ip4/1.2.3.4/udp/2/quic-v1/p2p/x'],
   ['PUBLIC_GRPC_ADDR', 'h:50051'], ['ENABLE_MDNS', 'maybe'], ['REGION', 'EU West'],
   ['ANVIL_DATA_DIRS', 'a,./a'], ['ANVIL_DATA_DIRS', '/d,/d/e'], ['ANVIL_DATA_DIRS', ','], ['ANVIL_DATA_DIRS', Array.from({ length: 17 }, (_, i) => `/d${i}`).join()],
   ['ANVIL_ERASURE_CODE', '4+0'], ['ANVIL_ERASURE_CODE', '4-2'], ['ANVIL_ERASURE_CODE', '40+2'],

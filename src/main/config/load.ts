@@ -185,9 +185,15 @@ function dialAddrs(text: string): Read<string[]> {
   return form.listOf(text, (item) => form.multiaddr(item, 'dial'))
 }
 
+/** What ANVIL_DATA_DIRS says for a node that serves requests and keeps no data. */
+const NO_DRIVES = 'none'
+
 function dataDirs(text: string, path: (value: string) => string): Read<string[]> {
+  if (text === NO_DRIVES) return { value: [] }
   const folders = form.list(text).map(path)
-  if (folders.length < 1 || folders.length > MAX_DRIVES_PER_NODE) return { must: `1 to ${MAX_DRIVES_PER_NODE} folders, separated by commas` }
+  if (folders.length < 1 || folders.length > MAX_DRIVES_PER_NODE) {
+    return { must: `1 to ${MAX_DRIVES_PER_NODE} folders, separated by commas, or "${NO_DRIVES}" for a gateway without drives` }
+  }
   const overlap = folders.some((one, i) => folders.some((other, j) => i !== j && isInside(one, other)))
   return overlap ? { must: 'different folders, none within another: each is a failure domain of its own' } : { value: folders }
 }
@@ -213,7 +219,7 @@ function secretKey(text: string): Read<string | null> {
 const UNSPECIFIED = new Set(['0.0.0.0', '::'])
 
 /** What peers dial when PUBLIC_ADDRS says nothing: the bind address, or every address of this host if it binds them all. None for port 0. */
-function publicAddrsOf(quicBindAddr: string, facts: PlatformFacts): string[] {
+export function publicAddrsOf(quicBindAddr: string, facts: Pick<PlatformFacts, 'addresses'>): string[] {
   const [, family, address = '', , port] = quicBindAddr.split('/')
   if (port === '0') return []
   if (!UNSPECIFIED.has(address)) return [quicBindAddr]

@@ -1,4 +1,5 @@
 /** The forms of settings: each reads one text into a value, or says what it must be. Pure. */
+import { isIP } from 'node:net'
 import { parseDatabaseUrl } from '../../shared/database-url.ts'
 import { GIB, KIB, MIB, TIB } from '../../shared/limits.ts'
 
@@ -42,16 +43,18 @@ export function hostPort(text: string): Read<{ host: string; port: number }> {
   return port > 65535 ? must : { value: { host: match[1] ?? (match[2] || '0.0.0.0'), port } }
 }
 
-const HOST_PART = '(?:ip4/(?:\\d{1,3}\\.){3}\\d{1,3}|ip6/[0-9a-fA-F:.]+|dns[46]?/[A-Za-z0-9._-]+|dnsaddr/[A-Za-z0-9._-]+)'
-const MULTIADDR = new RegExp(`^/${HOST_PART}/udp/(\\d{1,5})/quic-v1(?:/p2p/([1-9A-HJ-NP-Za-km-z]{20,80}))?$`)
+const MULTIADDR = /^\/(ip4|ip6|dns|dns4|dns6)\/([A-Za-z0-9:._-]{1,253})\/udp\/(\d{1,5})\/quic-v1(?:\/p2p\/([1-9A-HJ-NP-Za-km-z]{20,80}))?$/
+const ANY_HOST = new Set(['0.0.0.0', '::'])
 
-/** A QUIC multiaddr. `bind`: an address of this host, without a peer id. */
+/** A QUIC multiaddr. `bind`: an address of this host, without a peer id; port 0 takes a free one. `dial`: what others can reach. */
 export function multiaddr(text: string, use: 'bind' | 'dial'): Read<string> {
-  const match = MULTIADDR.exec(text)
-  if (match && Number(match[1]) <= 65535 && (use === 'dial' || (!match[2] && !text.startsWith('/dns')))) return { value: text }
+  const [, family = '', host = '', port = '', peer] = MULTIADDR.exec(text) ?? []
+  const hostFits = family.startsWith('dns') ? !host.includes(':') : family !== '' && isIP(host) === Number(family.slice(2))
+  const fits = use === 'bind' ? !family.startsWith('dns') && peer === undefined : Number(port) > 0 && !ANY_HOST.has(host)
+  if (hostFits && fits && Number(port) <= 65535) return { value: text }
   return use === 'bind'
     ? { must: 'a multiaddr of this host, such as /ip4/0.0.0.0/udp/7443/quic-v1' }
-    : { must: 'multiaddrs separated by commas, such as /ip4/192.0.2.1/udp/7443/quic-v1 or /dns/host/udp/7443/quic-v1/p2p/ID' }
+    : { must: 'multiaddrs that peers can reach, separated by commas, such as /ip4/192.0.2.1/udp/7443/quic-v1 or /dns/host/udp/7443/quic-v1/p2p/ID' }
 }
 
 /** A comma-separated list; blanks around the items do not count, empty items are dropped. */

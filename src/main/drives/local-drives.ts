@@ -10,8 +10,6 @@ import { randomId, type DeploymentId, type DriveId, type NodeId } from '../../sh
 import { GIB } from '../../shared/limits.ts'
 import { nativeErrorKind, type DriveStats, type Native } from '../../shared/native.ts'
 import type { ObjectMetadata } from '../metadata/contract.ts'
-import type { PlacementDrive } from '../placement/erasure-code.ts'
-import type { DriveView } from '../placement/groups.ts'
 import { KnownDrives } from './known-drives.ts'
 
 export type DriveState = 'online' | 'full' | 'failed' | 'offline'
@@ -47,15 +45,13 @@ const WATCH_MS = 1000
 export const reserveBytes = (totalBytes: number): number =>
   Math.min(Math.floor(totalBytes / 10), Math.min(20 * GIB, Math.max(GIB, Math.floor(totalBytes / 20))))
 
-/** Events: `change` when the set of drives that take new shards, or a drive's state, has changed. */
+/** Events: `change` when a drive's state has changed. */
 export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }> {
   readonly #options: LocalDrivesOptions
   readonly #drives = new Map<string, LocalDrive>()
-  #version = 1
   #everTwoDrives = false
   #timer: NodeJS.Timeout | null = null
   #watching: Promise<void> = Promise.resolve()
-  #view: DriveView | null = null
 
   constructor(options: LocalDrivesOptions) {
     super()
@@ -100,14 +96,9 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     return this.all.filter((drive) => drive.state === 'online' || drive.state === 'full').map((drive) => drive.driveId!)
   }
 
-  view(): DriveView {
-    if (this.#view?.version !== this.#version) {
-      const drives: PlacementDrive[] = this.all
-        .filter((drive) => drive.state === 'online')
-        .map((drive) => ({ driveId: drive.driveId!, nodeId: this.#options.nodeId, zone: '', totalBytes: drive.totalBytes }))
-      this.#view = { version: this.#version, drives, everTwoDrives: this.#everTwoDrives }
-    }
-    return this.#view
+  /** Whether the region has ever had two drives, as far as this node has asked. */
+  get everTwoDrives(): boolean {
+    return this.#everTwoDrives
   }
 
   async #watch(): Promise<void> {
@@ -231,11 +222,9 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
 
   #set(drive: LocalDrive, state: DriveState, reason: string): void {
     if (drive.state === state && drive.reason === reason) return
-    const placeable = drive.state === 'online' || state === 'online'
     drive.state = state
     drive.reason = reason
     if (state !== 'online') this.#options.logger.error({ path: drive.path, drive: drive.driveId, state }, `drive ${drive.path} is ${state}: ${reason}`)
-    if (placeable) this.#version++
     this.emit('change')
   }
 }

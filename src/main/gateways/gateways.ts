@@ -1,6 +1,7 @@
 /** The gateways of a process, wherever they run: on the main thread, or in threads that share the port. */
 import { Worker } from 'node:worker_threads'
 import type { PgId } from '../../shared/ids.ts'
+import type { ClusterEvent } from '../membership/contract.ts'
 import type { MetricValues } from '../observability/thread-metrics.ts'
 import { setUwsLimits } from '../gateway/index.ts'
 import type { FromThread, GatewayReport, NodeView, ThreadData, ToThread } from './messages.ts'
@@ -10,7 +11,9 @@ export interface Gateways {
   listen(): Promise<{ port: number }>
   /** Hands on what changed: drives, health. */
   update(view: NodeView): void
-  /** A placement group was sealed: open ones are looked up anew. */
+  /** Something was changed elsewhere: what is known of it by heart is forgotten, or read again. */
+  hear(event: ClusterEvent): void
+  /** Placement groups were sealed: open ones are looked up anew. */
   resetSlots(): void
   /** What runs in all of them now. */
   report(): Promise<{ inUse: ReadonlySet<PgId>; oldestReadMs: number | null }>
@@ -30,6 +33,7 @@ const merge = (reports: readonly GatewayReport[]): { inUse: ReadonlySet<PgId>; o
 export const mainThreadGateways = (runtime: GatewayRuntime): Gateways => ({
   listen: () => runtime.listen(),
   update: () => {},
+  hear: () => {},
   resetSlots: () => {},
   report: () => Promise.resolve(merge([{ inUse: runtime.inUse(), oldestReadMs: runtime.oldestReadMs() }])),
   metrics: async () => [await runtime.metrics()],
@@ -37,14 +41,17 @@ export const mainThreadGateways = (runtime: GatewayRuntime): Gateways => ({
   close: () => Promise.resolve(),
 })
 
-/**
- * @param data its config has the port that the threads share: no 0
- * @param onFailure called when a thread ends by an error, or had one that nobody caught: its connections may be gone with
- *   it, and the node must not go on as if nothing were
- */
-export async function threadGateways(count: number, data: Omit<ThreadData, 'thread'>, onFailure: (error: Error) => void): Promise<Gateways> {
+export interface ThreadListeners {
+  /** A thread ended by an error, or had one that nobody caught: its connections may be gone with it, and the node must not go on as if nothing were. */
+  onFailure(error: Error): void
+  /** A thread changed something that others may know by heart. */
+  onChange(event: ClusterEvent): void
+}
+
+/** @param data its config has the port that the threads share: no 0 */
+export async function threadGateways(count: number, data: Omit<ThreadData, 'thread'>, listeners: ThreadListeners): Promise<Gateways> {
   setUwsLimits()
-  const threads = Array.from({ length: count }, (_, i) => new GatewayThread({ ...data, thread: `gateway-${i + 1}` }, onFailure))
+  const threads = Array.from({ length: count }, (_, i) => new GatewayThread({ ...data, thread: `gateway-${i + 1}` }, listeners))
   const closeAll = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()))
   }
@@ -61,6 +68,9 @@ export async function threadGateways(count: number, data: Omit<ThreadData, 'thre
     },
     update: (view) => {
       for (const thread of threads) thread.post({ type: 'view', view })
+    },
+    hear: (event) => {
+      for (const thread of threads) thread.post({ type: 'event', event })
     },
     resetSlots: () => {
       for (const thread of threads) thread.post({ type: 'reset-slots' })
@@ -85,12 +95,13 @@ class GatewayThread {
   #dead: Error | null = null
   #closing = false
 
-  constructor(data: ThreadData, onFailure: (error: Error) => void) {
+  constructor(data: ThreadData, { onFailure, onChange }: ThreadListeners) {
     this.#onFailure = onFailure
     this.#worker = new Worker(new URL('./thread.ts', import.meta.url), { workerData: data, name: data.thread })
     this.#ended = new Promise((resolve) => this.#worker.once('exit', resolve))
     this.#worker.on('message', (message: FromThread) => {
       if (message.type === 'failed') this.#failed(message.error)
+      else if (message.type === 'event') onChange(message.event)
       else this.#waiting.get(message.type)?.shift()?.resolve(message)
     })
     this.#worker.on('error', (error: Error) => this.#died(error))

@@ -3,6 +3,7 @@ import type { ClientConfig } from 'pg'
 import type { PgId } from '../../shared/ids.ts'
 import type { Config } from '../config/contract.ts'
 import type { GatewayHealth } from '../gateway/index.ts'
+import type { ClusterEvent } from '../membership/contract.ts'
 import type { MetricValues } from '../observability/thread-metrics.ts'
 import type { DriveView } from '../placement/groups.ts'
 
@@ -31,7 +32,9 @@ export interface GatewayReport {
 
 export type ToThread =
   | { type: 'view'; view: NodeView }
-  /** A group was sealed: the open ones are looked up anew. */
+  /** Something was changed in another thread, or on another node. */
+  | { type: 'event'; event: ClusterEvent }
+  /** Groups were sealed: the open ones are looked up anew. */
   | { type: 'reset-slots' }
   | { type: 'listen' }
   | { type: 'report' }
@@ -45,6 +48,8 @@ export type ToThread =
  */
 export type FromThread =
   | { type: 'created' }
+  /** This thread has changed something that others may know by heart. Answers nothing. */
+  | { type: 'event'; event: ClusterEvent }
   | { type: 'failed'; error: Error }
   | { type: 'listen'; port: number }
   | { type: 'report'; report: GatewayReport }

@@ -13,6 +13,7 @@ import { createGateway, type GatewayHealth } from '../gateway/index.ts'
 import { openObjectMetadata } from '../metadata/index.ts'
 import type { ObjectMetadata } from '../metadata/contract.ts'
 import { createThreadMetrics, type MetricValues, type ThreadMetrics } from '../observability/thread-metrics.ts'
+import type { ClusterEvent } from '../membership/contract.ts'
 import { RunningReads } from '../objects/running-reads.ts'
 import { AnvilObjectStore } from '../objects/store.ts'
 import { PlacementGroups, type DriveView } from '../placement/groups.ts'
@@ -33,6 +34,8 @@ export interface GatewayHost {
   view(): DriveView
   health(): GatewayHealth
   ready(): GatewayHealth
+  /** This thread changed something that other threads and nodes may know by heart. */
+  changed(event: ClusterEvent): void
 }
 
 /** What the object data path of one thread stands on. */
@@ -42,6 +45,8 @@ export interface StorageRuntime {
   groups: PlacementGroups
   keys: Keyring
   metrics: ThreadMetrics
+  /** Something was changed elsewhere: what is known of it by heart is forgotten, or read again. */
+  hear(event: ClusterEvent): Promise<void>
   close(): Promise<void>
 }
 
@@ -54,13 +59,13 @@ export interface GatewayRuntime {
   drain(ms: number): Promise<void>
 }
 
-export async function openStorageRuntime(input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view' | 'thread'>): Promise<StorageRuntime> {
+export async function openStorageRuntime(input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view' | 'thread' | 'changed'>): Promise<StorageRuntime> {
   const { config } = input
   const { native, logger } = host
   const keys = createKeyring(config.encryptionKeys)
   const metrics = createThreadMetrics(host.thread)
   const metadata = await openObjectMetadata({ connection: input.regional, logger, onBatch: metrics.batch })
-  const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger }).catch(
+  const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger, onOwnChange: (change) => host.changed(change) }).catch(
     async (error: unknown) => {
       await metadata.close()
       throw error
@@ -68,6 +73,7 @@ export async function openStorageRuntime(input: GatewayInput, host: Pick<Gateway
   )
   const groups = new PlacementGroups({
     metadata, native, view: () => host.view(), erasureCode: config.erasureCode, allowUnprotectedWrites: config.allowUnprotectedWrites,
+    sealed: (pgId) => host.changed({ kind: 'group', pgId }),
   })
   return {
     metadata,
@@ -75,6 +81,15 @@ export async function openStorageRuntime(input: GatewayInput, host: Pick<Gateway
     groups,
     keys,
     metrics,
+    async hear(event) {
+      if (event.kind !== 'group') return directory.invalidate(event)
+      try {
+        await groups.changed(event.pgId)
+      } catch (error) {
+        // members refuse an old view of it, and it is read again then
+        logger.debug({ err: error, pg: event.pgId }, 'a placement group that has changed could not be read again')
+      }
+    },
     async close() {
       await directory.close()
       await metadata.close()

@@ -19,6 +19,7 @@ const encryptionKeys = data.config.encryptionKeys.map(({ id, key }) => ({ id, ke
 const config = { ...data.config, encryptionKeys }
 const host: GatewayHost = {
   thread: data.thread, native: loadNative(), logger: createLogger(config.rustLog), view: () => view.drives, health: () => view.health, ready: () => view.ready,
+  changed: (event) => send({ type: 'event', event }),
 }
 const storage = await openStorageRuntime({ config, global: data.global, regional: data.regional }, host)
 const runtime = createGatewayRuntime(config, storage, host)
@@ -28,6 +29,8 @@ async function handle(message: ToThread): Promise<void> {
     case 'view':
       view = message.view
       return
+    case 'event':
+      return storage.hear(message.event)
     case 'reset-slots':
       return storage.groups.resetSlots()
     case 'listen':

@@ -24,6 +24,8 @@ export interface PlacementOptions {
   view(): DriveView
   erasureCode: 'auto' | ErasureCode
   allowUnprotectedWrites: boolean
+  /** A group was sealed by this object: other threads and nodes take no more uploads into it either. */
+  sealed?: (id: PgId) => void
 }
 
 /** A group taken for one upload. `release` when its row is committed or the upload given up, so that the group can be closed. */
@@ -39,6 +41,8 @@ export class PlacementGroups {
   readonly #options: PlacementOptions
   /** The open group of each slot under the view of `#slotsVersion`. */
   #slots: (Promise<PlacementGroup> | undefined)[] = []
+  /** The group of each slot that is open by now. */
+  readonly #slotGroups = new Map<number, PgId>()
   #slotsVersion = -1
   #plan: PlacementPlan | null = null
   readonly #known = new Map<PgId, PlacementGroup>()
@@ -133,12 +137,29 @@ export class PlacementGroups {
   /** Takes no more uploads into a group: it is closed, or will not take a certain blob. Its slots get another one. */
   async retire(id: PgId): Promise<void> {
     await this.#options.metadata.sealPlacementGroup(id)
-    this.resetSlots()
+    this.#leave(id)
+    this.#options.sealed?.(id)
   }
 
-  /** Slots are looked up anew: one of their groups was sealed. */
+  /** Slots are looked up anew: some of their groups were sealed. */
   resetSlots(): void {
     this.#slots = []
+    this.#slotGroups.clear()
+  }
+
+  /** Another node has sealed, closed or moved this group. What is known of it is read again. */
+  async changed(id: PgId): Promise<void> {
+    this.#leave(id)
+    if (this.#known.has(id)) await this.reload(id)
+  }
+
+  /** Its slots look for another group. */
+  #leave(id: PgId): void {
+    for (const [slot, open] of this.#slotGroups) {
+      if (open !== id) continue
+      this.#slots[slot] = undefined
+      this.#slotGroups.delete(slot)
+    }
   }
 
   async #load(id: PgId): Promise<PlacementGroup> {
@@ -158,7 +179,7 @@ export class PlacementGroups {
     const view = this.#options.view()
     if (view.version === this.#slotsVersion) return
     this.#slotsVersion = view.version
-    this.#slots = []
+    this.resetSlots()
     this.#plan = chooseErasureCode(view.drives, this.#options.erasureCode)
   }
 
@@ -174,6 +195,7 @@ export class PlacementGroups {
       }
       const members = slotWinners(slot, view.drives, plan)
       const group = await this.#options.metadata.openPlacementGroup(plan.k, plan.m, members as PlacementGroup['members'])
+      if (slots === this.#slots) this.#slotGroups.set(slot, group.id)
       return this.#learn(group)
     } catch (error) {
       // the next upload of this slot tries again

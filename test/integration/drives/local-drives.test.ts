@@ -48,13 +48,11 @@ const states = (): string[] => drives.all.map((drive) => drive.state)
 test('a disk that comes back while the database is away is online once the database is there', async () => {
   await drives.start()
   assert.deepEqual(states(), ['online', 'online'])
-  assert.ok(drives.view().everTwoDrives)
-  const { version } = drives.view()
+  assert.ok(drives.everTwoDrives)
 
   renameSync(join(folder, 'd2'), join(folder, 'unmounted'))
   await until('the vanished drive is offline', () => states()[1] === 'offline')
-  assert.equal(drives.view().drives.length, 1)
-  assert.ok(drives.view().version > version)
+  assert.equal(drives.readable.length, 1)
 
   away = true
   mkdirSync(join(folder, 'd2')) // the empty mount point
