@@ -190,7 +190,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   })
   began('metrics', await openMetrics(config, metrics, logger), (part) => part.close())
 
-  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health), logger), (part) => part.close())
+  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, peers), logger), (part) => part.close())
   await requireFreePort(http)
   const { port } = await serving.listen()
   // requests end before what serves them: drained first, although the gateways were made before other parts
@@ -298,11 +298,17 @@ class HealthReport {
   }
 }
 
-function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport) {
+function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport, { membership, drives: cluster }: Peers) {
   return {
     'GET /status': async () => ({
       health: health.body,
       drives: drives.all,
+      cluster: {
+        code: health.body.code,
+        placeable: cluster.view().drives.length,
+        members: membership.members.map(({ nodeId, state, addrs, processId }) => ({ nodeId, state, addrs, processId })),
+        problems: membership.problems,
+      },
       driveStats: native.driveStats(),
       engine: native.stats(),
       metadata: await storage.metadata.counts(),

@@ -1,0 +1,136 @@
+/**
+ * A real cluster for the tests: node processes on loopback that share two databases of a real Postgres, each with its own
+ * ports, state and drives, joined through the first one's address. Small on purpose: one drive and one worker each.
+ */
+import { rmSync } from 'node:fs'
+import type { Member } from '../../src/main/membership/contract.ts'
+import { NodeProcess, type NodeOptions } from './node-process.ts'
+import { startPostgres, type TestPostgres } from './postgres.ts'
+import { until } from './until.ts'
+
+export interface ClusterOptions extends NodeOptions {
+  /** Nodes that are started together. */
+  nodes: number
+  /** Environment of one node, by its number. */
+  envOf?: (index: number) => Record<string, string>
+}
+
+export const CLUSTER_REGION = 'us-east-1'
+
+export class TestCluster {
+  readonly postgres: TestPostgres
+  readonly nodes: NodeProcess[] = []
+  readonly #options: ClusterOptions
+  readonly #databases: { GLOBAL_DATABASE_URL: string; REGIONAL_DATABASE_URL: string }
+
+  private constructor(postgres: TestPostgres, options: ClusterOptions) {
+    const url = (database: string): string => postgres.url.replace('/postgres?', `/${database}?`)
+    this.postgres = postgres
+    this.#options = options
+    this.#databases = { GLOBAL_DATABASE_URL: url('anvil_global'), REGIONAL_DATABASE_URL: url('anvil_regional') }
+  }
+
+  /** Starts the first node with `--init-cluster`, then all others at once; resolves when each sees all of them alive and answering. */
+  static async started(options: ClusterOptions): Promise<TestCluster> {
+    const postgres = await startPostgres({ settings: { max_connections: '300' } })
+    const cluster = new TestCluster(postgres, options)
+    try {
+      await postgres.database('anvil_global')
+      await postgres.database('anvil_regional')
+      await cluster.add(['--init-cluster'])
+      await Promise.all(Array.from({ length: options.nodes - 1 }, () => cluster.add()))
+      await cluster.untilWhole()
+    } catch (error) {
+      await cluster.dispose()
+      throw error
+    }
+    return cluster
+  }
+
+  get first(): NodeProcess {
+    return this.nodes[0]!
+  }
+
+  node(index: number): NodeProcess {
+    return this.nodes[index]!
+  }
+
+  /** Multiaddr that peers dial. */
+  addressOf(node: NodeProcess): string {
+    return node.env['QUIC_BIND_ADDR']!
+  }
+
+  /** One more node, ready when it resolves. */
+  async add(args: readonly string[] = [], env: Record<string, string> = {}): Promise<NodeProcess> {
+    const node = await this.prepare(args, env)
+    await node.start()
+    return node
+  }
+
+  /** One more node with its folder and its settings; it does not run yet. */
+  async prepare(args: readonly string[] = [], env: Record<string, string> = {}): Promise<NodeProcess> {
+    const index = this.nodes.length
+    const node = await NodeProcess.create({
+      drives: this.#options.drives, args,
+      env: {
+        ...this.#databases,
+        REGION: CLUSTER_REGION,
+        JWT_SECRET: 'test-jwt-secret-0000',
+        ANVIL_SECRET_ENCRYPTION_KEY: 'ab'.repeat(32),
+        ANVIL_CLUSTER_SECRET: 'test-cluster-secret-0000',
+        ANVIL_WORKERS: '1',
+        ANVIL_GATEWAY_THREADS: '0',
+        ANVIL_MEMORY_LIMIT: '64MiB',
+        ...(index === 0 ? {} : { BOOTSTRAP_ADDRS: this.addressOf(this.first) }),
+        ...this.#options.env,
+        ...this.#options.envOf?.(index),
+        ...env,
+      },
+    })
+    this.nodes.push(node)
+    return node
+  }
+
+  get running(): NodeProcess[] {
+    return this.nodes.filter((node) => node.running)
+  }
+
+  /** Resolves when every node that runs sees exactly these alive, with their drives taking new shards. */
+  async untilWhole(expected: readonly NodeProcess[] = this.running, timeoutMs = 30_000): Promise<void> {
+    const drives = expected.reduce((sum, node) => sum + (node.env['ANVIL_DATA_DIRS'] === 'none' ? 0 : node.drives.length), 0)
+    for (const node of expected) {
+      let last: ClusterState | null = null
+      await until(`node ${this.nodes.indexOf(node)} sees ${expected.length} nodes and ${drives} drives`, async () => {
+        last = await clusterState(node)
+        return last.members.filter((member) => member.state === 'alive').length === expected.length && last.placeable === drives
+      }, { timeoutMs, everyMs: 100, detail: () => `${JSON.stringify(last)}\n${node.logTail()}` })
+    }
+  }
+
+  /** What went wrong may stand in any of them. */
+  logTails(): string {
+    return this.nodes.map((node, i) => `node ${i} (${node.running ? 'running' : 'ended'}) ${node.logTail()}`).join('\n')
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.nodes.map(async (node) => {
+      // one that was paused by a test does not even die
+      if (node.running) node.signal('SIGCONT')
+      await node.dispose()
+    }))
+    await this.postgres.stop()
+    for (const node of this.nodes) if (process.env['E2E_KEEP'] !== '1') rmSync(node.dir, { recursive: true, force: true })
+  }
+}
+
+export interface ClusterState {
+  /** Drives that take new shards. */
+  placeable: number
+  code: string | null
+  members: Pick<Member, 'nodeId' | 'state' | 'addrs' | 'processId'>[]
+  problems: { peer: string; kind: string; text: string }[]
+}
+
+/** How a node sees its cluster, by its admin socket. */
+export const clusterState = async (node: NodeProcess): Promise<ClusterState> =>
+  ((await node.adminSocket('GET', '/status')) as { cluster: ClusterState }).cluster
