@@ -142,7 +142,10 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   const health = new HealthReport(() => ({
     version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
     readable: cluster.reachable.length > 0,
-    lossWarnings: lossWarnings({ plan: storage.groups.code, placeable: view().drives, risk: redundancy.risk, nameOf: nodeName(membership) }),
+    lossWarnings: lossWarnings({
+      plan: storage.groups.code, placeable: view().drives, risk: redundancy.risk, nameOf: nodeName(membership),
+      refusesUnprotected: view().everTwoDrives && !config.allowUnprotectedWrites,
+    }),
   }), logger)
   const host: GatewayHost = { thread: 'main', native, logger, view, changed, health: () => health.live(), ready: () => health.readiness() }
   const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
@@ -192,6 +195,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
 
   began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, peers), logger), (part) => part.close())
   await requireFreePort(http)
+  await peers.found()
   const { port } = await serving.listen()
   // requests end before what serves them: drained first, although the gateways were made before other parts
   const stop = async (): Promise<void> => {

@@ -1,4 +1,5 @@
 /** This node as a member of its cluster: the UDP port for peers, the transport, membership, and the drives of all members. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { DeploymentId } from '../shared/ids.ts'
 import type { NativePlane } from '../shared/native-plane.ts'
 import { announcementOf, ClusterDrives } from './cluster/cluster-drives.ts'
@@ -15,6 +16,10 @@ import type { Transport } from './transport/contract.ts'
 import type { NodeIdentity } from './transport/identity.ts'
 import { startTransport } from './transport/index.ts'
 import { VERSION } from './version.ts'
+
+/** How long a start waits for the others. */
+const FOUND_WITHIN_MS = 3000
+const LOOK_MS = 20
 
 /** The port for peers is bound; nobody is told of this node yet. */
 export interface PeerPort {
@@ -53,6 +58,8 @@ export interface Peers {
   membership: Membership
   drives: ClusterDrives
   transport: Transport
+  /** Resolves when the nodes that the database believes to live answer, or soon after: until then this node knows few drives. */
+  found(): Promise<void>
   /** Says goodbye; what runs goes on. */
   leave(): Promise<void>
   close(): Promise<void>
@@ -90,6 +97,14 @@ export async function joinPeers(options: PeersOptions): Promise<Peers> {
   const drives = new ClusterDrives({ nodeId: identity.nodeId, zone, local, membership, plane, logger })
   return {
     membership, drives, transport,
+    async found() {
+      const deadlineMs = performance.now() + FOUND_WITHIN_MS
+      // a node whose lease runs on may have died a moment ago
+      const others = (await metadata.nodes()).filter((node) => node.lease === 'held' && node.nodeId !== identity.nodeId)
+      const missing = () => others.filter(({ nodeId }) => !drives.answers(nodeId))
+      while (missing().length > 0 && performance.now() < deadlineMs) await sleep(LOOK_MS)
+      for (const { nodeId, addrs } of missing()) logger.warn({ node: nodeId, addrs }, `node ${nodeId} has a lease in the database and does not answer`)
+    },
     leave: () => membership.leave(),
     async close() {
       await membership.leave()

@@ -49,7 +49,10 @@ export class Redundancy {
     } catch (error) {
       this.#options.logger.debug({ err: error }, 'the placement groups could not be looked at')
     }
-    if (!this.#stopped) this.#timer = setTimeout(() => (this.#looking = this.#round()), this.#options.everyMs ?? EVERY_MS)
+    if (this.#stopped) return
+    this.#timer = setTimeout(() => {
+      this.#looking = this.#round()
+    }, this.#options.everyMs ?? EVERY_MS)
   }
 
   async #look(): Promise<void> {

@@ -7,8 +7,8 @@ import { lossRisk, lossWarnings, type GroupAtStake } from './loss-risk.ts'
 const hosts = (...counts: number[]): PlacementDrive[] => counts.flatMap((n, host) =>
   Array.from({ length: n }, (_, i) => ({ driveId: `n${host}d${i}`, nodeId: `n${host}`, zone: '', totalBytes: TIB })))
 const group = (id: number, k: number, m: number, members: string): GroupAtStake => ({ id, k, m, members: members.split(' ') })
-const warnings = (drives: PlacementDrive[], groups: GroupAtStake[] = []) =>
-  lossWarnings({ plan: chooseErasureCode(drives, 'auto'), placeable: drives, risk: lossRisk(groups, drives), nameOf: (id) => `node ${id}` })
+const warnings = (drives: PlacementDrive[], groups: GroupAtStake[] = [], refusesUnprotected = false) =>
+  lossWarnings({ plan: chooseErasureCode(drives, 'auto'), placeable: drives, risk: lossRisk(groups, drives), nameOf: (id) => `node ${id}`, refusesUnprotected })
 
 test('nothing to warn of while any one drive and any one node may go', () => {
   assert.deepEqual(warnings(hosts(1, 1, 1, 1, 1, 1), [group(1, 4, 2, 'n0d0 n1d0 n2d0 n3d0 n4d0 n5d0')]), [])
@@ -18,6 +18,7 @@ test('nothing to warn of while any one drive and any one node may go', () => {
 test('one host, one drive, none', () => {
   assert.match(warnings(hosts(6)).join(), /^all drives are on one host/)
   assert.match(warnings(hosts(1)).join(), /^new objects are kept once/)
+  assert.match(warnings(hosts(1), [], true).join(), /^only one drive takes new shards: writes are refused/)
   assert.match(warnings([]).join(), /^no drive takes new shards/)
 })
 

@@ -57,15 +57,18 @@ export interface LossWarningsInput {
   risk: LossRisk
   /** How people know a node. */
   nameOf(nodeId: string): string
+  /** Nothing is written without redundancy: the deployment has had two drives. */
+  refusesUnprotected: boolean
 }
 
 const groupCount = (ids: readonly number[]): string => (ids.length === 1 ? '1 placement group' : `${ids.length} placement groups`)
 
 /** One line each for people, the most urgent first. Empty while any single loss would cost no data. */
-export function lossWarnings({ plan, placeable, risk, nameOf }: LossWarningsInput): string[] {
+export function lossWarnings({ plan, placeable, risk, nameOf, refusesUnprotected }: LossWarningsInput): string[] {
   const warnings: string[] = []
   if (risk.unreadable.length > 0) warnings.push(`objects in ${groupCount(risk.unreadable)} cannot be read now: too many of their drives are away`)
   if (plan === null) warnings.push('no drive takes new shards: writes are refused')
+  else if (plan.m === 0 && refusesUnprotected) warnings.push('only one drive takes new shards: writes are refused, since nothing is written without redundancy where there was some')
   else if (plan.m === 0) warnings.push('new objects are kept once, without redundancy: the loss of a drive loses data (give ANVIL_DATA_DIRS more drives, or join more nodes)')
   if (risk.nextDrive.length > 0) warnings.push(`the loss of one more drive loses data: ${groupCount(risk.nextDrive)} can spare no shard until repaired`)
   const nodes = new Set(placeable.map((drive) => drive.nodeId))

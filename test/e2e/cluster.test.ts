@@ -1,0 +1,176 @@
+/** Nodes of one cluster on loopback, in processes of their own: they join, serve each other's objects, die and come back. */
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { CreateBucketCommand } from '@aws-sdk/client-s3'
+import { bytes } from '../support/bytes.ts'
+import { clusterState, TestCluster } from '../support/cluster.ts'
+import type { NodeProcess } from '../support/node-process.ts'
+import { signedRequest } from '../support/raw-http.ts'
+import { s3Path } from '../support/sigv4.ts'
+import { until } from '../support/until.ts'
+import { sameBytes } from './objects/context.ts'
+
+const MIB = 1024 * 1024
+const BUCKET = 'cluster'
+/** Inline, one stripe, several stripes. */
+const SIZES = [200, 9000, 300_000, 3 * MIB + 7]
+
+/** Objects that were acknowledged: key to seed and size. */
+const written = new Map<string, { seed: number; size: number }>()
+let seeds = 0
+
+const put = (node: NodeProcess, key: string, body: Buffer) =>
+  signedRequest(node.port, node.credentials, { method: 'PUT', path: s3Path(BUCKET, key), body })
+const get = (node: NodeProcess, key: string) =>
+  signedRequest(node.port, node.credentials, { method: 'GET', path: s3Path(BUCKET, key) })
+
+/** Writes one object of each size; every write must be acknowledged. */
+async function write(cluster: TestCluster, node: NodeProcess): Promise<string[]> {
+  return Promise.all(SIZES.map(async (size) => {
+    const seed = ++seeds
+    const key = `object-${seed}`
+    const answer = await put(node, key, bytes(size, seed))
+    assert.equal(answer.status, 200, `${key}: ${answer.text}\n${cluster.logTails()}`)
+    written.set(key, { seed, size })
+    return key
+  }))
+}
+
+/** Reads everything that was acknowledged; `or` is the one other status that is allowed. Answers how many could be read. */
+async function readAll(cluster: TestCluster, node: NodeProcess, or?: 503): Promise<number> {
+  let readable = 0
+  const waiting = [...written]
+  await Promise.all(Array.from({ length: 8 }, async () => {
+    for (let entry = waiting.pop(); entry !== undefined; entry = waiting.pop()) {
+      const [key, { seed, size }] = entry
+      const answer = await get(node, key)
+      if (answer.status === or) continue
+      assert.equal(answer.status, 200, `${key}: ${answer.text}\n${cluster.logTails()}`)
+      sameBytes(answer.body, bytes(size, seed), key)
+      readable++
+    }
+  }))
+  return readable
+}
+
+describe('a cluster that grows to six and loses nodes', () => {
+  let cluster: TestCluster
+  before(async () => {
+    cluster = await TestCluster.started({ nodes: 1 })
+    await cluster.first.s3().send(new CreateBucketCommand({ Bucket: BUCKET }))
+    await write(cluster, cluster.first)
+  })
+  after(() => cluster?.dispose())
+
+  const code = async (node: NodeProcess) => (await clusterState(node)).code
+
+  test('nodes that join are members within seconds, and new shards lie on them', async () => {
+    await Promise.all(Array.from({ length: 4 }, () => cluster.add()))
+    await cluster.untilWhole()
+    // the sixth joins by the address of another one than the first
+    const newcomer = await cluster.add([], { BOOTSTRAP_ADDRS: cluster.addressOf(cluster.node(3)) })
+    await cluster.untilWhole()
+    for (const node of cluster.nodes) assert.equal(await code(node), '4+2')
+    await write(cluster, cluster.node(2))
+    const { driveStats } = (await newcomer.adminSocket('GET', '/status')) as { driveStats: { shards: number }[] }
+    assert.ok(driveStats[0]!.shards >= 3, `the newcomer holds ${driveStats[0]!.shards} shards`)
+  })
+
+  test('what is written through one node is read through every other', async () => {
+    for (const node of cluster.nodes) await write(cluster, node)
+    for (const node of cluster.nodes) assert.equal(await readAll(cluster, node), written.size)
+  })
+
+  test('a bucket that is made through one node is there for the others at once', async () => {
+    // asked for before, so that its absence is known by heart
+    for (const node of cluster.nodes) assert.equal((await signedRequest(node.port, node.credentials, { method: 'HEAD', path: '/told' })).status, 404)
+    await cluster.node(1).s3().send(new CreateBucketCommand({ Bucket: 'told' }))
+    for (const node of cluster.nodes) {
+      await until('the bucket is known', async () => (await signedRequest(node.port, node.credentials, { method: 'HEAD', path: '/told' })).status === 200)
+    }
+  })
+
+  test('a gateway without drives serves all of it', async () => {
+    const gateway = await cluster.add([], { ANVIL_DATA_DIRS: 'none' })
+    await cluster.untilWhole()
+    assert.equal(await code(gateway), '4+2')
+    await write(cluster, gateway)
+    assert.equal(await readAll(cluster, gateway), written.size)
+    assert.deepEqual(await gateway.stop(), { code: 0, signal: null })
+    await until('its goodbye is heard', async () => (await clusterState(cluster.first)).members.some((member) => member.state === 'left'))
+    cluster.nodes.pop()
+    await gateway.dispose()
+  })
+
+  test('with two of six killed everything is read, and writes go on at once', async () => {
+    await Promise.all([cluster.node(4).kill(), cluster.node(5).kill()])
+    const [keeper] = cluster.nodes
+    const killedMs = Date.now()
+    await until('a write is acknowledged', async () => {
+      const answer = await put(keeper!, 'after-the-kill', bytes(100_000, 1))
+      return answer.status === 200
+    }, { everyMs: 50, timeoutMs: 20_000, detail: () => cluster.logTails() })
+    written.set('after-the-kill', { seed: 1, size: 100_000 })
+    const tookMs = Date.now() - killedMs
+    assert.ok(tookMs < 15_000, `the first write took ${tookMs} ms`)
+    for (const node of cluster.running) assert.equal(await readAll(cluster, node), written.size)
+    for (const node of cluster.running) await write(cluster, node)
+    assert.equal(await readAll(cluster, cluster.node(1)), written.size)
+  })
+
+  test('with three of six killed reads answer 503 where shards are missing, never wrong bytes; all is well when one returns', async () => {
+    await cluster.node(3).kill()
+    await sleep(1500)
+    const readable = await readAll(cluster, cluster.node(1), 503)
+    assert.ok(readable < written.size, 'what lies in 4+2 cannot be read from three drives')
+    await cluster.node(3).start()
+    await until('everything is read again', async () => (await readAll(cluster, cluster.node(1), 503)) === written.size, { detail: () => cluster.logTails() })
+    await Promise.all([cluster.node(4).start(), cluster.node(5).start()])
+    await cluster.untilWhole()
+    for (const node of cluster.nodes) assert.equal(await code(node), '4+2')
+    await write(cluster, cluster.node(5))
+  })
+
+  test('a paused node stalls no write', async () => {
+    cluster.node(2).signal('SIGSTOP')
+    try {
+      await write(cluster, cluster.node(1))
+      assert.equal(await readAll(cluster, cluster.node(1)), written.size)
+    } finally {
+      cluster.node(2).signal('SIGCONT')
+    }
+    await cluster.untilWhole()
+  })
+
+  test('the first node is back in its cluster without any bootstrap address, also under a new address', async () => {
+    const { nodeId } = (await clusterState(cluster.first)).members.find((member) => member.addrs.includes(cluster.addressOf(cluster.first)))!
+    await cluster.first.stop()
+    cluster.first.env['QUIC_BIND_ADDR'] = '/ip4/127.0.0.1/udp/0/quic-v1'
+    await cluster.first.start()
+    await cluster.untilWhole()
+    const again = (await clusterState(cluster.node(1))).members.find((member) => member.nodeId === nodeId)
+    assert.equal(again?.state, 'alive')
+    assert.ok(!again.addrs.includes('/ip4/127.0.0.1/udp/0/quic-v1'))
+    assert.equal(await readAll(cluster, cluster.first), written.size)
+  })
+})
+
+test('a node waits while the global database holds no deployment, and a port for peers that is taken stops the start', async () => {
+  const cluster = await TestCluster.started({ nodes: 1 })
+  try {
+    const { first } = cluster
+    const second = await cluster.prepare([], { QUIC_BIND_ADDR: cluster.addressOf(first) })
+    second.launch()
+    assert.equal((await second.exit).code, 2, second.logTail())
+    assert.match(second.log(), /QUIC_BIND_ADDR is \/ip4\/127\.0\.0\.1\/udp\/\d+\/quic-v1, must be an address that this node can listen on alone: .*in use/i)
+
+    await cluster.postgres.database('empty')
+    const early = await cluster.prepare([], { GLOBAL_DATABASE_URL: cluster.postgres.url.replace('/postgres?', '/empty?') })
+    early.launch()
+    await until('it says what it waits for', () => /holds no deployment yet; waiting until its first node was started with --init-cluster/.test(early.log()))
+    assert.ok(early.running)
+  } finally {
+    await cluster.dispose()
+  }
+})
