@@ -2,7 +2,8 @@
 import type { DriveId, NodeId } from '../shared/ids.ts'
 import type { Member } from './membership/contract.ts'
 import type { DriveRecord, NodeRecord, ObjectMetadata, PlacementGroup } from './metadata/contract.ts'
-import type { ErasureCode, PlacementDrive } from './placement/erasure-code.ts'
+import type { ErasureCode, PlacementDrive, PlacementPlan } from './placement/erasure-code.ts'
+import type { LossRisk } from './placement/loss-risk.ts'
 import type { ClusterStatus } from './grpc/generated/anvil/v1/ClusterStatus.ts'
 import type { Drive } from './grpc/generated/anvil/v1/Drive.ts'
 import type { Node } from './grpc/generated/anvil/v1/Node.ts'
@@ -20,7 +21,9 @@ export interface ClusterStatusInput {
   problems(): readonly PeerProblem[]
   /** Drives that take new shards now, and the code they give. */
   placeable(): readonly PlacementDrive[]
-  code(): ErasureCode | null
+  code(): PlacementPlan | null
+  /** What a single loss could cost, over groups with data. */
+  risk(): LossRisk
   warnings(): readonly string[]
 }
 
@@ -68,6 +71,7 @@ function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }:
   const members = input.members()
   const placeable = input.placeable()
   const code = input.code()
+  const risk = input.risk()
   const weak = groups.filter((group) => belowFull(group, code, placeable))
   return {
     deploymentId: input.deploymentId,
@@ -80,8 +84,8 @@ function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }:
       shardsToRepair: backlog.shards,
       groupsBelowFull: weak.length,
       bytesBelowFull: weak.reduce((sum, group) => sum + group.bytes, 0),
-      singleDriveAtRisk: code === null || code.m === 0 || weak.some((group) => group.m === 0),
-      singleNodeAtRisk: singleNodeAtRisk(groups, code, placeable),
+      singleDriveAtRisk: code === null || code.m === 0 || risk.nextDrive.length > 0,
+      singleNodeAtRisk: code === null || code.keeps === 'drive' || risk.nodes.size > 0,
     },
     metadata: {
       global: { ...input.globalHealth(), embedded: input.embedded },
@@ -98,23 +102,6 @@ function belowFull(group: PlacementGroup, code: ErasureCode | null, placeable: r
   const there = new Set(placeable.map((drive) => drive.driveId))
   const narrower = code !== null && (group.m < code.m || (group.m === code.m && group.k < code.k))
   return narrower || group.members.some((driveId) => !there.has(driveId))
-}
-
-/** Whether some node holds more shards of a group with data than the group may lose. */
-function singleNodeAtRisk(groups: readonly PlacementGroup[], code: ErasureCode | null, placeable: readonly PlacementDrive[]): boolean {
-  if (code === null || new Set(placeable.map((drive) => drive.nodeId)).size < 2) return true
-  const nodeOf = new Map(placeable.map((drive) => [drive.driveId, drive.nodeId]))
-  return groups.some((group) => {
-    if (group.bytes === 0) return false
-    const held = new Map<string, number>()
-    let away = 0
-    for (const driveId of group.members) {
-      const node = nodeOf.get(driveId)
-      if (node === undefined) away++
-      else held.set(node, (held.get(node) ?? 0) + 1)
-    }
-    return away + Math.max(0, ...held.values()) > group.m
-  })
 }
 
 function nodesOf(members: readonly Member[], registered: Registered, drives: readonly DriveRecord[], region: string): Node[] {

@@ -177,7 +177,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     deploymentId: databases.deploymentId, region: config.region, nodeId, embedded: config.globalDatabaseUrl === null,
     metadata: storage.metadata, globalHealth: () => storage.directory.health(),
     members: () => membership.members, problems: () => membership.problems,
-    placeable: () => view().drives, code: () => storage.groups.code, warnings: () => health.body.warnings,
+    placeable: () => view().drives, code: () => storage.groups.code, risk: () => redundancy.risk, warnings: () => health.body.warnings,
   })
   const grpc = began('gRPC', await openGrpc(config, storage, status, logger), async (part) => {
     part.setServing(false)

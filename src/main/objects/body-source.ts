@@ -101,11 +101,13 @@ export class BlobRangeSource implements BodySource {
 
   /**
    * The addon's handle for the range, for a server-side copy: it belongs to the caller, and cannot follow its blob. So the
-   * blob's row is asked first where it is; one that moves on the way fails the copy with ShardsUnavailable.
+   * rows of blob and group are read first; one that moves on the way fails the copy with ShardsUnavailable.
    */
   async openToCopy(): Promise<ReadHandle> {
-    const row = await this.#reading.metadata.blob(this.#bucketId, this.#blob.blobId)
+    const { metadata, groups } = this.#reading
+    const row = await metadata.blob(this.#bucketId, this.#blob.blobId)
     if (row !== null) this.#blob.pgId = row.pgId
+    await groups.reload(this.#blob.pgId)
     return this.#open()
   }
 

@@ -6,7 +6,7 @@ import type { PlacementGroup } from '../metadata/contract.ts'
 import { memberKey, PlacementGroups, type DriveView } from './groups.ts'
 
 /** A database of groups, and an addon that notes what it is told. */
-function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotectedWrites?: boolean } = {}) {
+function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotectedWrites?: boolean; sealed?: (id: PgId) => void } = {}) {
   const rows = new Map<PgId, PlacementGroup>()
   const told: PgDefinition[] = []
   const seen = { lookups: 0, away: false }
@@ -20,6 +20,7 @@ function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotecte
     erasureCode: 'auto',
     allowUnprotectedWrites: options.allowUnprotectedWrites ?? false,
     view: () => view,
+    sealed: options.sealed,
     native: { setPg: (definition) => void told.push(definition) },
     metadata: {
       openPlacementGroup: (k, m, members) => {
@@ -78,6 +79,28 @@ test('other drives mean other groups; a retired group is not taken again', async
   const third = await groups.take(blob)
   assert.equal(third.group.members.length, 6)
   assert.deepEqual(groups.code, { k: 4, m: 2, keeps: 'drive' })
+})
+
+test('what another node seals or moves is noticed: its slots take another group, its members are read again', async () => {
+  const { groups, rows, seen, told } = rig(2)
+  const blob = newBlobId()
+  const { group } = await groups.take(blob)
+  rows.get(group.id)!.state = 'sealed'
+  rows.get(group.id)!.generation = 3
+  await groups.changed(group.id)
+  assert.equal(told.at(-1)!.generation, 3)
+  assert.notEqual((await groups.take(blob)).group.id, group.id)
+  const before = seen.lookups
+  await groups.changed(99 as PgId)
+  assert.equal(seen.lookups, before, 'what is not known is not looked up')
+})
+
+test('a group that is retired here is told to others', async () => {
+  const sealed: PgId[] = []
+  const { groups } = rig(2, { sealed: (id) => sealed.push(id) })
+  const { group } = await groups.take(newBlobId())
+  await groups.retire(group.id)
+  assert.deepEqual(sealed, [group.id])
 })
 
 test('a database that was away is asked again by the next upload', async () => {
