@@ -23,7 +23,7 @@ export class MemberProcess {
 
   constructor(name: string, settings: Partial<MemberSettings> & Pick<MemberSettings, 'host' | 'port' | 'logFile'>) {
     this.name = name
-    this.settings = { seed: randomBytes(32).toString('hex'), publicAddrs: [], bootstrapAddrs: [], clusterSecret: 'the secret of the test cluster', region: 'test', ...settings }
+    this.settings = { seed: randomBytes(32).toString('hex'), publicAddrs: [], bootstrapAddrs: [], clusterSecret: 'the secret of the test cluster', region: 'test', behindPlane: false, ...settings }
   }
 
   /** Where others dial it. */

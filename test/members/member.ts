@@ -2,6 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import type { DeploymentId } from '../../src/shared/ids.ts'
+import { MIB } from '../../src/shared/limits.ts'
+import { loadNative } from '../../src/shared/load-native.ts'
 import type { ClusterEvent, MemberState } from '../../src/main/membership/contract.ts'
 import { createMembership } from '../../src/main/membership/index.ts'
 import { formatAddress } from '../../src/main/transport/addresses.ts'
@@ -16,15 +18,16 @@ const { host, port, publicAddrs, bootstrapAddrs, clusterSecret, region } = setti
 const identity = await identityFromSeed(Buffer.from(settings.seed, 'hex'))
 const processId = randomUUID()
 const logger = pino({ level: 'debug', base: null }, pino.destination({ dest: settings.logFile, sync: true }))
-const transport = await startTransport({
-  identity, processId, deploymentId: 'd0'.repeat(16) as DeploymentId, region, clusterSecrets: [clusterSecret], listen: { host, port }, publicAddrs, mdns: null, logger,
-})
+const deploymentId = 'd0'.repeat(16) as DeploymentId
+const addrs = publicAddrs.length > 0 ? publicAddrs : [formatAddress(host, port)]
+const listen = settings.behindPlane ? { host: '127.0.0.1', port: 0 } : { host, port }
+const transport = await startTransport({ identity, processId, deploymentId, region, clusterSecrets: [clusterSecret], listen, publicAddrs: addrs, mdns: null, logger })
+if (settings.behindPlane) await openPlane()
 const membership = await createMembership({
   identity, transport, bootstrapAddrs, logger,
   knownNodes: () => Promise.resolve([]),
   record: {
-    processId, region, zone: '', addrs: publicAddrs.length > 0 ? publicAddrs : [formatAddress(host, transport.listening.port)],
-    grpcAddr: 'http://localhost:50051', version: '0.0.0', startedMs: Date.now(), drives: [],
+    processId, region, zone: '', addrs, grpcAddr: 'http://localhost:50051', version: '0.0.0', startedMs: Date.now(), drives: [],
   },
 })
 
@@ -48,6 +51,13 @@ process.on('SIGTERM', () => {
     process.exit(0)
   })()
 })
+
+async function openPlane(): Promise<void> {
+  const native = loadNative()
+  native.init({ memoryLimitBytes: 64 * MIB, logFilter: 'warn', runtimeThreads: 2 })
+  await native.startPlane({ host, port, identitySeed: identity.seed, nodeId: identity.nodeId, processId, deploymentId, region, clusterSecrets: [clusterSecret] })
+  native.setPlaneRelay(transport.listening.port)
+}
 
 function tell(): void {
   const { sentBytes, receivedBytes } = transport.stats()

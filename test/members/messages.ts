@@ -10,6 +10,8 @@ export interface MemberSettings {
   publicAddrs: string[]
   bootstrapAddrs: string[]
   clusterSecret: string
+  /** As in a node: the addon owns host and port, and relays what is not the shard plane's to libp2p. */
+  behindPlane: boolean
   region: string
   logFile: string
 }

@@ -1,7 +1,8 @@
 /**
  * What members of a cluster go through, with real processes over real sockets: all find each other along a chain, some behind
- * a relay that loses datagrams; one is paused, one is killed and comes back under another address, one leaves, and strangers
- * are refused. `npm run test:members` plays it with twenty, the end-to-end tests with five.
+ * a relay that loses datagrams, half of them behind the addon's relay as nodes are. One is paused, one is killed and comes
+ * back under another address, one leaves, and strangers are refused. `npm run test:members` plays it with twenty, the
+ * end-to-end tests with five.
  */
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
@@ -78,7 +79,7 @@ class Scenario {
       const before = this.#members.at(-1)
       const bootstrapAddrs = before === undefined ? [] : [before.addr]
       if (i === 1) bootstrapAddrs.push(publicAddrs[0] ?? formatAddress(host, port), dead)
-      this.#members.push(new MemberProcess(`member ${i + 1}`, { host, port, publicAddrs, bootstrapAddrs, logFile: join(dir, `member-${i + 1}.log`) }))
+      this.#members.push(new MemberProcess(`member ${i + 1}`, { host, port, publicAddrs, bootstrapAddrs, behindPlane: i === 0 || i > members / 2, logFile: join(dir, `member-${i + 1}.log`) }))
       await this.#members.at(-1)!.start()
     }
     const upMs = performance.now()

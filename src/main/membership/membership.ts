@@ -256,6 +256,8 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
     if (state === before) return
     if (state === 'alive') {
       this.#problems.clear(nodeId, 'unreachable')
+      // what could not be had under its addresses before
+      for (const addr of addrs) for (const form of [addr, `${addr}/p2p/${nodeId}`]) this.#problems.clear(form)
       // one of the two, or their connections would cross
       if (this.self.nodeId < nodeId && this.#known.size <= MESH_MEMBERS) this.#transport.open(nodeId)
     }

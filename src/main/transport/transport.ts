@@ -243,7 +243,7 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
   // ---------------------------------------------------------------------------------------------------- connections
 
   #proven(connection: Connection, peer: PeerIdentity): void {
-    if (this.#closing.signal.aborted) return
+    if (this.#closing.signal.aborted || connection.status !== 'open') return
     this.#link(peer.nodeId).add(connection, peer, () => {
       if (!this.#closing.signal.aborted) this.emit('disconnected', peer.nodeId)
       this.#dropIdle(peer.nodeId)
