@@ -81,8 +81,10 @@ function countLeaves(outcomes: TestOutcome[]): Counts {
 }
 
 function pathOf(test: TestOutcome, outcomes: TestOutcome[]): string {
-  const parent = outcomes.find(({ id }) => id === test.parentId)
-  return parent === undefined ? test.name : `${pathOf(parent, outcomes)} > ${test.name}`
+  // a failed hook may come under the number of its own suite
+  const others = outcomes.filter((one) => one !== test)
+  const parent = others.find(({ id }) => id === test.parentId)
+  return parent === undefined ? test.name : `${pathOf(parent, others)} > ${test.name}`
 }
 
 function indent(text: string): string {
