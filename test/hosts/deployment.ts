@@ -25,6 +25,7 @@ const variables: Record<string, string> = {
 }
 
 export interface Databases {
+  /** Servers of one database each, which `config` names. */
   global: TestPostgres
   regional: TestPostgres
   stop(): Promise<void>
@@ -38,16 +39,15 @@ export async function startDatabases(): Promise<Databases> {
 
 async function start({ name, port }: { name: string; port: number }): Promise<TestPostgres> {
   const postgres = await startPostgres({ tcp: { port, user: USER, password: PASSWORD } })
-  await postgres.database(name)
-  return postgres
+  return { ...postgres, config: await postgres.database(name) }
 }
 
-/** anvil1 of docker/docker-compose.yml, on host A. */
-export function firstNode(host: Host): NodeSettings {
-  const { environment, command = [] } = composeService('docker-compose.yml', 'anvil1', variables)
+/** anvil1 of docker/docker-compose.yml; the tutorial's is on host A. */
+export function firstNode(host: Host, namespace: Namespace = host.namespace): NodeSettings {
+  const { environment, command = [] } = composeService('docker-compose.yml', 'anvil1', { ...variables, HOST_A: host.address })
   // The names that the compose network has for the databases.
   const env = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, value.replace(/@postgres-(global|regional):/, `@${HOST_A}:`)]))
-  return { name: 'anvil1', host, namespace: host.namespace, env, args: command, volumes: true }
+  return { name: 'anvil1', host, namespace, env, args: command, volumes: true }
 }
 
 /** anvil2 of docker/docker-compose.node.yml on another host: only its address differs from the tutorial's. */

@@ -4,6 +4,9 @@ import { createHash, randomBytes } from 'node:crypto'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
 import { type AnvilNode, s3 } from './anvil-node.ts'
 
+/** Key of one that has shards on drives, of those that `put` makes. */
+export const shardedKey = (prefix: string): string => `${prefix}/200000`
+
 /** In the row, one stripe, several stripes. */
 const SIZES = [0, 100, 4097, 200_000, 5 * 1024 * 1024 + 17]
 
