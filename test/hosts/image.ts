@@ -19,7 +19,7 @@ export async function buildImage(pull: boolean): Promise<BuiltImage> {
   if (!pull) await makeStandIns()
   const began = performance.now()
   const source = pull ? [] : ['--pull-never']
-  const args = ['bud', '--isolation=chroot', '--format', 'docker', '--layers', ...source, ...registrySettings(), '--tag', IMAGE, '--file', 'docker/Dockerfile', '.']
+  const args = ['bud', '--isolation=chroot', '--format', 'docker', '--force-rm', '--layers', ...source, ...registrySettings(), '--tag', IMAGE, '--file', 'docker/Dockerfile', '.']
   await buildah(args, { cwd: checkout, timeoutMs: BUILD_TIMEOUT_MS, logFile: buildLog('image') })
   return { seconds: (performance.now() - began) / 1000, bytes: await size(IMAGE), baseBytes: await size('docker.io/library/node:24-trixie-slim') }
 }

@@ -11,7 +11,7 @@ import { stopCommands } from './commands.ts'
 import { buildImage } from './image.ts'
 import { removeLeftNamespaces } from './namespaces.ts'
 import { makeHostA } from './network.ts'
-import { removeContainers } from './podman.ts'
+import { releaseStorage, removeContainers, takeStorage } from './podman.ts'
 import { missing } from './requirements.ts'
 
 const MB = 1e6
@@ -27,6 +27,7 @@ if (lacking.length > 0) {
 }
 
 const owner = process.pid
+if (containers) takeStorage(owner)
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'anvil-hosts-'))
 fs.chmodSync(folder, 0o755) // the embedded Postgres runs under another account
 let interrupted = false
@@ -49,6 +50,7 @@ try {
 } finally {
   if (containers) await removeContainers(owner)
   await removeLeftNamespaces(owner)
+  if (containers) await releaseStorage()
   fs.rmSync(folder, { recursive: true, force: true })
 }
 

@@ -38,8 +38,11 @@ function command(args: readonly string[]): [program: string, args: string[]] {
   return [program, rest]
 }
 
+/** Its temporary folder holds the caches that a Dockerfile's RUN may mount. */
 export function buildah(args: readonly string[], options: RunOptions = {}): Promise<string> {
-  return run('buildah', [...storage, ...args], options)
+  const temporary = path.join(cache, 'tmp')
+  fs.mkdirSync(temporary, { recursive: true })
+  return run('buildah', [...storage, ...args], { env: { ...process.env, TMPDIR: temporary }, ...options })
 }
 
 /** A file of a build's full output, for when it fails. */
@@ -57,6 +60,24 @@ export async function removeContainers(owner: number): Promise<void> {
   for (const id of words(containers)) await podman(['rm', '--force', '--volumes', '--time', '0', id])
   const volumes = await podman(['volume', 'ls', '--quiet', '--filter', `name=^${prefix}`])
   for (const name of words(volumes)) await podman(['volume', 'rm', '--force', name])
+}
+
+/** Only one test at a time may use the storage. @throws Error when another one does */
+export function takeStorage(owner: number): void {
+  const file = path.join(cache, 'owner')
+  fs.mkdirSync(cache, { recursive: true })
+  const other = fs.existsSync(file) ? Number(fs.readFileSync(file, 'utf8')) : 0
+  if (other > 0 && other !== owner && fs.existsSync(`/proc/${other}`)) throw new Error(`the container test of process ${other} is running in this checkout`)
+  fs.writeFileSync(file, String(owner))
+}
+
+/** What builds and containers left mounted, also those that were cut off. Images and caches stay. */
+export async function releaseStorage(): Promise<void> {
+  await buildah(['rm', '--all'])
+  const mounted = fs.readFileSync('/proc/self/mounts', 'utf8').split('\n').map((line) => line.split(' ')[1] ?? '')
+  const ours = mounted.filter((folder) => folder.startsWith(`${cache}/`) || folder.startsWith(`${state}/`))
+  for (const folder of ours.toReversed()) await run('umount', [folder])
+  fs.rmSync(path.join(cache, 'owner'), { force: true })
 }
 
 export function containerPrefix(owner: number): string {
