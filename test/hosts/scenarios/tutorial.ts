@@ -3,6 +3,7 @@
  * docker-compose.node.yml, then two more hosts that know anvil2 alone.
  */
 import assert from 'node:assert/strict'
+import os from 'node:os'
 import { until } from '../../support/until.ts'
 import { type AnvilNode, anvil, logTail, startNode, untilReady } from '../anvil-node.ts'
 import { ClusterWatch, isAlive, nodeOn } from '../cluster-watch.ts'
@@ -90,11 +91,15 @@ export interface Joining {
   by: AnvilNode
 }
 
-/** Starts the node and waits until it is in, with a limit that counts from its start. */
+/**
+ * Starts the node and waits until it is in, with a limit that counts from its start. On a machine that others keep busy it
+ * counts from its first answer, since the start of a process alone may take longer there.
+ */
 export async function joined(stage: Stage, { databases, objects, first, seen, node, by }: Joining): Promise<ClusterWatch> {
   const began = performance.now()
   const took = (): number => performance.now() - began
   await node.launch()
+  const answering = untilReady(node).then(took)
   const { address } = node.host
   const here = await first.until(`${node.name} is a member`, (state) => isAlive(state, address), PATIENCE_MS)
   const there = took()
@@ -109,10 +114,11 @@ export async function joined(stage: Stage, { databases, objects, first, seen, no
     return (await nodesHolding(databases, shardedKey(prefix))).includes(id)
   }, { timeoutMs: PATIENCE_MS, detail: () => logTail(node) })
   const placed = took()
-  await untilReady(node)
-  const figures = `a member on the other side after ${seconds(there)}, on both sides after ${seconds(both)}, with new shards after ${seconds(placed)}`
-  stage.note(figures)
-  assert.ok(placed <= JOIN_MS, figures)
+  const ready = await answering
+  const busy = (os.loadavg()[0] ?? 0) > os.availableParallelism()
+  const figures = `ready after ${seconds(ready)}, a member on the other side after ${seconds(there)}, on both sides after ${seconds(both)}, with new shards after ${seconds(placed)}`
+  stage.note(`${figures}${busy ? ' (on a busy machine)' : ''}`)
+  assert.ok(placed - (busy ? ready : 0) <= JOIN_MS, figures)
   return itself
 }
 
