@@ -4,6 +4,7 @@ import type { DriveStats, EngineStats } from '../shared/native.ts'
 import type { PlanePeerStats } from '../shared/native-plane.ts'
 import type { TaskStatus } from './maintenance/background.ts'
 import type { Member } from './membership/contract.ts'
+import type { TransportStats } from './transport/contract.ts'
 import { threadCpuSeconds } from './observability/thread-cpu.ts'
 import type { MetricValues } from './observability/thread-metrics.ts'
 
@@ -15,6 +16,8 @@ export interface NodeMetricsSources {
   drives(): readonly DriveStats[]
   peers(): readonly PlanePeerStats[]
   members(): readonly Member[]
+  /** The control plane between nodes, and how well this node is to judge others (Membership.health). */
+  control(): { transport: TransportStats; health: number }
   background(): { tasks: readonly TaskStatus[]; damage: Record<string, number> }
   /** Tasks that wait for a worker of the pool. */
   poolQueue(): number
@@ -34,7 +37,7 @@ export function nodeMetrics(sources: NodeMetricsSources): () => Promise<string> 
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
   measured(registry, 'anvil_build_info', 'The version that runs', ['version'])([[{ version: sources.version }, 1]])
-  const refreshes = [threads(registry), engine(registry, sources), drives(registry, sources), peers(registry, sources), background(registry, sources)]
+  const refreshes = [threads(registry), engine(registry, sources), drives(registry, sources), peers(registry, sources), control(registry, sources), background(registry, sources)]
   return async () => {
     for (const refresh of refreshes) refresh()
     const all = [...(await sources.threads()), await registry.getMetricsAsJSON()]
@@ -149,6 +152,31 @@ function peers(registry: Registry, { peers: stats, members }: NodeMetricsSources
     figures(stats())
     const all = members()
     states(MEMBER_STATES.map((state) => [{ state }, all.filter((member) => member.state === state).length]))
+  }
+}
+
+const CONTROL_GAUGES: readonly Field<TransportStats>[] = [
+  ['anvil_gossip_peers', 'Peers with a live connection of the control plane', (stats) => stats.peers],
+]
+const CONTROL_COUNTERS: readonly Field<TransportStats>[] = [
+  ['anvil_gossip_sent_bytes_total', 'Bytes sent over the control plane', (stats) => stats.sentBytes],
+  ['anvil_gossip_received_bytes_total', 'Bytes received over the control plane', (stats) => stats.receivedBytes],
+  ['anvil_gossip_sent_packets_total', 'Gossip packets sent', (stats) => stats.sentPackets],
+  ['anvil_gossip_received_packets_total', 'Gossip packets received', (stats) => stats.receivedPackets],
+  ['anvil_gossip_dropped_packets_total', 'Gossip packets that a slow or absent peer did not take in time', (stats) => stats.droppedPackets],
+  ['anvil_gossip_requests_total', 'Requests to peers over the control plane', (stats) => stats.requests],
+  ['anvil_gossip_failed_requests_total', 'Requests of them that failed', (stats) => stats.failedRequests],
+  ['anvil_gossip_dials_total', 'Dials of peers', (stats) => stats.dials],
+  ['anvil_gossip_failed_dials_total', 'Dials that gave no peer', (stats) => stats.failedDials],
+]
+
+function control(registry: Registry, { control: read }: NodeMetricsSources): Refresh {
+  const figures = table<TransportStats>(registry, [], () => ({}), CONTROL_GAUGES, CONTROL_COUNTERS)
+  const unwell = measured(registry, 'anvil_gossip_health', 'Local health: 0 is well; the higher, the longer this node waits before it suspects others')
+  return () => {
+    const { transport, health } = read()
+    figures([transport])
+    unwell([[{}, health]])
   }
 }
 

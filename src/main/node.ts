@@ -134,7 +134,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
   await lease.start()
-  const { membership, drives: cluster, leave } = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
+  const { membership, transport, drives: cluster, leave } = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
   membership.on('event', hear)
 
   const redundancy = began('redundancy', new Redundancy({ metadata: storage.metadata, readable: () => cluster.reachable, logger }), (part) => part.stop())
@@ -186,6 +186,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
 
   const metrics = nodeMetrics({
     version: VERSION, engine: () => native.stats(), drives: () => native.driveStats(), peers: () => native.planeStats(), members: () => membership.members,
+    control: () => ({ transport: transport.stats(), health: membership.health }),
     // the runtime of the main thread is the gateway's where there are no gateway threads
     threads: async () => (config.gatewayThreads === 0 ? serving.metrics() : [...(await serving.metrics()), await storage.metrics.values()]),
     background: () => maintenance.status(), poolQueue: () => workers.pool.queueSize,

@@ -92,7 +92,7 @@ test('what is no handshake', async () => {
     Buffer.from('not JSON'), Buffer.from('null'), Buffer.from('[]'), Buffer.from('{}'), hello({ nonce: 'c2hvcnQ=' }), hello({ nonce: 5 }),
     hello({ region: 'a\nb' }), hello({ region: '' }), hello({ clockMs: 'x' }), hello({ deploymentId: 'x'.repeat(500) }), Buffer.alloc(MAX_HANDSHAKE_BYTES + 1),
   ]) assert.equal(kindOf(await listenTo(words)), 'protocol', words.toString().slice(0, 80))
-  assert.equal(kindOf(await listenTo()), 'protocol')
+  assert.equal(kindOf(await listenTo()), 'unreachable')
 })
 
 test('a peer that answers too late', async () => {

@@ -192,7 +192,7 @@ class Handshake {
       if (step.aborted) throw new PeerRefusal('unreachable', `answers too late: no word of the handshake within ${stepMs} ms`, { cause: error })
       throw error
     }
-    if (bytes === null) throw new PeerRefusal('protocol', 'ended the handshake without a word')
+    if (bytes === null) throw new PeerRefusal('unreachable', 'ended the handshake, or lost the connection, without a word')
     const message = parseMessage(bytes)
     const refused = message['refused']
     if (refused !== undefined) throw refusedBy(refused)
