@@ -24,6 +24,9 @@ export type PgId = Branded<number, 'PgId'>
 /** Key of a tenant in the global database. */
 export type TenantId = Branded<number, 'TenantId'>
 
+/** Of blobs that no object names: the exports of the metadata. Buckets of users begin at 1. */
+export const SYSTEM_BUCKET = 0 as BucketId
+
 const pool = Buffer.alloc(1600)
 let poolAt = pool.length
 

@@ -43,7 +43,7 @@ async function exportTo(to: string): Promise<void> {
 async function importFrom(from: string): Promise<void> {
   await withDatabases(async ({ config, global, regional, nodeRuns }) => {
     if (nodeRuns) throw new AdminError('a node runs on the databases: stop it first')
-    const { head, rows } = await importMetadata({ global, regional }, readExport(from), importCheck(config))
+    const { head, rows } = await importMetadata({ global, regional }, readExport(from), { check: importCheck(config) })
     printLine(`imported ${rows} rows of deployment ${head.deploymentId}, region ${head.region}, as of ${new Date(head.exportedMs).toISOString()}`)
     printLine('The drives know another database: nodes remove nothing until `anvil admin removal confirm` on each host.')
     printLine('Before that, see that objects are there and can be read. What was written after that moment is not listed, and is removed once you confirm.')

@@ -36,6 +36,8 @@ export interface Config {
   orphanAgeMs: number
   /** ANVIL_REPAIR_DELAY_SECS: a node must have been gone for this long before its data is rebuilt on other nodes. */
   repairDelayMs: number
+  /** ANVIL_METADATA_EXPORT_PERIOD_SECS: on the embedded Postgres, how often its export is stored on the drives. 0: never. */
+  metadataExportPeriodMs: number
   bootstrapAccessKey: string | null
   bootstrapSecretKey: string | null
 }

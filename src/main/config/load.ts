@@ -22,7 +22,7 @@ const VARIABLES = [
   'ANVIL_DATA_DIRS', 'ANVIL_ZONE', 'ANVIL_ERASURE_CODE', 'ANVIL_WORKERS', 'ANVIL_GATEWAY_THREADS', 'ANVIL_TLS_CERT_FILE',
   'ANVIL_TLS_KEY_FILE', 'ANVIL_ETAG', 'ANVIL_S3_DOMAIN', 'ANVIL_METRICS_BIND_ADDR', 'ANVIL_STATE_DIR', 'ANVIL_MEMORY_LIMIT',
   'ANVIL_ALLOW_UNPROTECTED_WRITES', 'RUST_LOG', 'METADATA_CACHE_TTL_SECS', 'ANVIL_BOOTSTRAP_ACCESS_KEY', 'ANVIL_BOOTSTRAP_SECRET_KEY',
-  'ANVIL_SCRUB_PERIOD_SECS', 'ANVIL_ORPHAN_AGE_SECS', 'ANVIL_REPAIR_DELAY_SECS',
+  'ANVIL_SCRUB_PERIOD_SECS', 'ANVIL_ORPHAN_AGE_SECS', 'ANVIL_METADATA_EXPORT_PERIOD_SECS', 'ANVIL_REPAIR_DELAY_SECS',
 ] as const
 export type Variable = (typeof VARIABLES)[number]
 
@@ -90,6 +90,7 @@ export function loadConfig(env: Environment, facts: PlatformFacts, generated: Ge
     scrubPeriodMs: read('ANVIL_SCRUB_PERIOD_SECS', (value) => form.integer(value, 60, 366 * 86_400), 14 * 86_400) * 1000,
     orphanAgeMs: read('ANVIL_ORPHAN_AGE_SECS', (value) => form.integer(value, 1, 30 * 86_400), 3600) * 1000,
     repairDelayMs: read('ANVIL_REPAIR_DELAY_SECS', (value) => form.integer(value, 1, 30 * 86_400), 900) * 1000,
+    metadataExportPeriodMs: read('ANVIL_METADATA_EXPORT_PERIOD_SECS', (value) => form.integer(value, 0, 30 * 86_400), 3600) * 1000,
     bootstrapAccessKey: read('ANVIL_BOOTSTRAP_ACCESS_KEY', accessKey, null),
     bootstrapSecretKey: read('ANVIL_BOOTSTRAP_SECRET_KEY', secretKey, null),
   }

@@ -1,11 +1,12 @@
 /** Rows of blobs, as repair and re-encoding need them. */
 import { AnvilError } from '../../shared/errors.ts'
 import type { BlobId, BucketId, PgId } from '../../shared/ids.ts'
-import type { BlobRow, DatabaseIdentity, MissingShard } from './contract.ts'
+import type { BlobLayout, BlobRow, DatabaseIdentity, MissingShard } from './contract.ts'
 import { requireIdentity } from './identity.ts'
 import { lockGroupFor, type PlacementGroups } from './placement-groups.ts'
 import type { Pool } from './pool.ts'
-import { missingMask, reportMissing } from './references.ts'
+import { BODY_BLOB } from './records.ts'
+import { DROP_LISTED_REFERENCES, missingMask, reportMissing } from './references.ts'
 import { RolledBack, type Transactions } from './transaction.ts'
 
 const COLUMNS = 'bucket_id, blob_id, pg_id, size, stripe_bytes, encrypted, refs'
@@ -37,6 +38,35 @@ export class Blobs {
     const rows = await this.#pool.query<Row>(`SELECT ${COLUMNS} FROM blobs WHERE bucket_id = $1 AND blob_id = ANY($2::uuid[])`, [bucketId, blobIds], 'blobs')
     const byId = new Map(rows.map((row) => [row[1], blobOf(row)]))
     return blobIds.map((id) => byId.get(id) ?? null)
+  }
+
+  /** A commit like any other (DESIGN §13, rules 2 and 4). */
+  keepBlob(bucketId: BucketId, { blobId, pgId, size, stripeBytes }: BlobLayout, missing: MissingShard[]): Promise<void> {
+    return this.#transactions.run(async (session) => {
+      await lockGroupFor(session, bucketId, blobId, pgId)
+      await session.query(
+        'INSERT INTO blobs (bucket_id, blob_id, pg_id, size, stripe_bytes, refs, encrypted) VALUES ($1, $2, $3, $4, $5, 1, false)',
+        [bucketId, blobId, pgId, size, stripeBytes],
+      )
+      if (missing.length > 0) {
+        await session.query(reportMissing('SELECT $1::int8 AS bucket_id, $2::uuid AS content_id, $3::int8 AS pg_id, $4::int8 AS missing'), [
+          bucketId, blobId, pgId, missingMask(missing),
+        ])
+      }
+      this.#groups.addBytes(pgId, size)
+    })
+  }
+
+  dropBlob(bucketId: BucketId, blobId: BlobId): Promise<void> {
+    return this.#transactions.run(async (session) => {
+      const [row] = await session.query<[number]>('SELECT refs FROM blobs WHERE bucket_id = $1 AND blob_id = $2 FOR UPDATE', [bucketId, blobId])
+      if (row !== undefined && row[0] > 0) await session.query(DROP_LISTED_REFERENCES, [[bucketId], [blobId], [BODY_BLOB]])
+    })
+  }
+
+  async keptBlobs(bucketId: BucketId): Promise<BlobRow[]> {
+    const rows = await this.#background.query<Row>(`SELECT ${COLUMNS} FROM blobs WHERE bucket_id = $1 AND refs > 0 ORDER BY blob_id`, [bucketId])
+    return rows.map(blobOf)
   }
 
   async blobsOfGroup(pgId: PgId, after: { bucketId: BucketId; blobId: BlobId } | null, limit: number): Promise<BlobRow[]> {

@@ -65,12 +65,13 @@ export class Condemned {
     return rows.map(([bucketId, blobId, pgId]) => ({ bucketId, blobId, pgId }))
   }
 
-  async judgeCondemned(suspects: Suspect[], under?: DatabaseIdentity): Promise<Suspect[]> {
+  async judgeCondemned(suspects: Suspect[], under?: DatabaseIdentity, condemnedBeforeMs?: number): Promise<Suspect[]> {
     if (suspects.length === 0) return []
     // Only pairs whose condemnation is committed are judged, and the horizon is taken after that was seen.
     const committed = await this.#pool.query<[BucketId, BlobId, PgId]>(
-      `SELECT c.bucket_id, c.blob_id, c.pg_id FROM ${GIVEN} JOIN condemned AS c USING (bucket_id, blob_id, pg_id)`,
-      columns(suspects),
+      `SELECT c.bucket_id, c.blob_id, c.pg_id FROM ${GIVEN} JOIN condemned AS c USING (bucket_id, blob_id, pg_id)
+       WHERE $4::int8 IS NULL OR c.condemned_ms < $4::int8`,
+      [...columns(suspects), condemnedBeforeMs ?? null],
     )
     const pairs = committed.map(([bucketId, blobId, pgId]) => ({ bucketId, blobId, pgId }))
     if (pairs.length === 0 || !(await this.#pastHorizon())) return []

@@ -301,6 +301,15 @@ export interface ObjectMetadata {
   // blobs and placement groups
   blob(bucketId: BucketId, blobId: BlobId): Promise<BlobRow | null>
   blobs(bucketId: BucketId, blobIds: BlobId[]): Promise<(BlobRow | null)[]>
+  /**
+   * Commits a blob that no object names, with one reference; it is repaired, moved and re-encoded like any other.
+   * @throws AnvilError MetadataUnavailable, also when its group is closed or the pair condemned (`details.reason`)
+   */
+  keepBlob(bucketId: BucketId, blob: BlobLayout, missing: MissingShard[]): Promise<void>
+  /** Takes that reference away; no error if the blob has none. */
+  dropBlob(bucketId: BucketId, blobId: BlobId): Promise<void>
+  /** Blobs of a bucket that have a reference. */
+  keptBlobs(bucketId: BucketId): Promise<BlobRow[]>
   placementGroup(id: PgId): Promise<PlacementGroup | null>
   placementGroups(filter?: { states?: PgState[] }): Promise<PlacementGroup[]>
   /** The open group of exactly this code and these members; made if there is none. */
@@ -355,8 +364,11 @@ export interface ObjectMetadata {
 
   // background work
   identity(): Promise<DatabaseIdentity>
-  /** Garbage old enough for every node's reads, oldest first, after `after`. Its rows stay until `forgetGarbage`. */
-  garbage(limit: number, after?: Garbage): Promise<Garbage[]>
+  /**
+   * Garbage old enough for every node's reads, oldest first, after `after`. Its rows stay until `forgetGarbage`. With
+   * `droppedIn` only what this snapshot (pg_snapshot) sees dropped.
+   */
+  garbage(limit: number, after?: Garbage, droppedIn?: string): Promise<Garbage[]>
   forgetGarbage(items: Garbage[], under?: DatabaseIdentity): Promise<void>
   repairs(limit: number, after: number): Promise<RepairEntry[]>
   reportDamage(entries: Omit<RepairEntry, 'entryId' | 'reportedMs'>[]): Promise<void>
@@ -370,8 +382,8 @@ export interface ObjectMetadata {
   mayRemove(under: DatabaseIdentity): Promise<boolean>
   /** In the order of their ids, after `after`. */
   condemned(limit: number, after?: { bucketId: BucketId; blobId: BlobId; pgId: PgId }): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
-  /** Waits for the horizon, then splits the condemned pairs into those that may be removed and those found referenced (which leave `condemned`). */
-  judgeCondemned(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[], under?: DatabaseIdentity): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
+  /** Waits for the horizon, then splits the condemned pairs into those that may be removed and those found referenced (which leave `condemned`). With `condemnedBeforeMs` only those that were condemned before. */
+  judgeCondemned(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[], under?: DatabaseIdentity, condemnedBeforeMs?: number): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Condemned rows whose group is closed and whose shards are gone. */
   forgetCondemned(items: { blobId: BlobId; pgId: PgId }[]): Promise<void>
   expiredUploads(olderThanMs: number, limit: number): Promise<{ bucketId: BucketId; key: string; uploadId: UploadId }[]>

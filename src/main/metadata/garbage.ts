@@ -41,14 +41,14 @@ export class GarbageQueue {
     this.#options = options
   }
 
-  async garbage(limit: number, after?: Garbage): Promise<Garbage[]> {
+  async garbage(limit: number, after?: Garbage, droppedIn?: string): Promise<Garbage[]> {
     const horizon = await this.horizon()
     if (horizon === null) return []
     const rows = await this.#pool.query<[BucketId, BlobId, PgId, number]>(
       `SELECT g.bucket_id, g.blob_id, b.pg_id, g.deleted_ms FROM gc_queue AS g JOIN blobs AS b USING (bucket_id, blob_id)
-       WHERE b.refs = 0 AND g.dropped_by < $1::xid8 AND (g.deleted_ms, g.bucket_id, g.blob_id) > ($3, $4, $5)
+       WHERE b.refs = 0 AND g.dropped_by < $1::xid8 AND ($6::pg_snapshot IS NULL OR pg_visible_in_snapshot(g.dropped_by, $6::pg_snapshot)) AND (g.deleted_ms, g.bucket_id, g.blob_id) > ($3, $4, $5)
        ORDER BY g.deleted_ms, g.bucket_id, g.blob_id LIMIT $2`,
-      [horizon, limit, after?.deletedMs ?? -1, after?.bucketId ?? -1, after?.blobId ?? ZERO_ID],
+      [horizon, limit, after?.deletedMs ?? -1, after?.bucketId ?? -1, after?.blobId ?? ZERO_ID, droppedIn ?? null],
     )
     if (rows.length === 0 || !(await this.#identity.flushedOnStandbys())) return []
     return rows.map(([bucketId, blobId, pgId, deletedMs]) => ({ bucketId, blobId, pgId, deletedMs }))

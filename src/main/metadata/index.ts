@@ -158,6 +158,9 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
 
     blob: (bucketId, blobId) => blobs.blob(bucketId, blobId),
     blobs: (bucketId, blobIds) => blobs.blobs(bucketId, blobIds),
+    keepBlob: (bucketId, blob, missing) => blobs.keepBlob(bucketId, blob, missing),
+    dropBlob: (bucketId, blobId) => blobs.dropBlob(bucketId, blobId),
+    keptBlobs: (bucketId) => blobs.keptBlobs(bucketId),
     placementGroup: (id) => groups.placementGroup(id),
     placementGroups: (filter) => groups.placementGroups(filter),
     openPlacementGroup: (k, m, members) => groups.openPlacementGroup(k, m, members),
@@ -183,7 +186,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     claimDeployment: (deploymentId, region) => claimDeployment(pool, deploymentId, region),
 
     identity: () => identity.identity(),
-    garbage: (limit, after) => garbage.garbage(limit, after),
+    garbage: (limit, after, droppedIn) => garbage.garbage(limit, after, droppedIn),
     forgetGarbage: (items, under) => garbage.forgetGarbage(items, under),
     repairs: (limit, after) => repairs.repairs(limit, after),
     reportDamage: (entries) => repairs.reportDamage(entries),
@@ -193,7 +196,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     mayRemove: (under) => identity.mayRemove(under),
     condemn: (suspects) => condemned.condemn(suspects),
     condemned: (limit, after) => condemned.condemned(limit, after),
-    judgeCondemned: (suspects, under) => condemned.judgeCondemned(suspects, under),
+    judgeCondemned: (suspects, under, beforeMs) => condemned.judgeCondemned(suspects, under, beforeMs),
     forgetCondemned: (items) => condemned.forgetCondemned(items),
     expiredUploads: (olderThanMs, limit) => uploads.expiredUploads(olderThanMs, limit),
 

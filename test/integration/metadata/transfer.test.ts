@@ -59,7 +59,7 @@ async function* pieces(of: Buffer, length = of.length): AsyncGenerator<Buffer, v
   for (let at = 0; at < length; at += 777) yield of.subarray(at, Math.min(at + 777, length))
 }
 
-const fine = (): Promise<void> => Promise.resolve()
+const fine = { check: () => Promise.resolve() }
 const tenants = (databases: Databases) => sql<{ id: number; name: string }>(databases.global, 'SELECT id, name FROM tenants ORDER BY id')
 const refuses = (databases: Databases, from: Buffer, message: RegExp, length = from.length): Promise<void> =>
   assert.rejects(importMetadata(databases, pieces(from, length), fine), (error: unknown) => error instanceof TransferError && message.test(error.message))
@@ -164,7 +164,7 @@ describe('nothing of an import stays when', () => {
     })
   }
   test('the check of the caller refuses it', async () => {
-    await assert.rejects(importMetadata(databases, pieces(bytes), () => Promise.reject(new Error('another key'))), /another key/)
+    await assert.rejects(importMetadata(databases, pieces(bytes), { check: () => Promise.reject(new Error('another key')) }), /another key/)
     assert.deepEqual(await tenants(databases), [])
   })
   test('and it can be imported then', async () => {

@@ -48,6 +48,9 @@ export class TransferError extends Error {
   override readonly name = 'TransferError'
 }
 
+/** The bytes are not those that an export once had; another copy may be whole. */
+export class DamagedExport extends TransferError {}
+
 /** Makes the bytes of an export, with the digest of what it made. */
 export class ExportWriter {
   readonly #digest = createHash('sha256')
@@ -95,11 +98,11 @@ export class ExportReader {
   /** @throws TransferError when it is none, or one of another version */
   async head(): Promise<ExportHead> {
     const head = await this.#line()
-    if (head['format'] !== FORMAT) throw new TransferError('this is no export of metadata')
+    if (head['format'] !== FORMAT) throw new DamagedExport('this is no export of metadata')
     if (head['version'] !== FORMAT_VERSION) {
       throw new TransferError(`the export has format version ${String(head['version'])}, this version of anvil reads ${FORMAT_VERSION}: import it with the version that made it (${String(head['anvil'])})`)
     }
-    if (!isHead(head)) throw new TransferError('the export is damaged: its head is not whole')
+    if (!isHead(head)) throw new DamagedExport('the export is damaged: its head is not whole')
     return head
   }
 
@@ -108,12 +111,12 @@ export class ExportReader {
     const digest = this.#digest.copy()
     const next = await this.#line()
     if (next['end'] !== true) {
-      if (!isTableHead(next)) throw new TransferError('the export is damaged: a table has no head')
+      if (!isTableHead(next)) throw new DamagedExport('the export is damaged: a table has no head')
       return next
     }
-    if (next['sha256'] !== digest.digest('hex')) throw new TransferError('the export is damaged: its checksum is another one')
-    if (next['rows'] !== rows) throw new TransferError(`the export is damaged: it should hold ${String(next['rows'])} rows and holds ${rows}`)
-    if (this.#buffer.length > 0 || !(await this.#source.next()).done) throw new TransferError('the export is damaged: something follows its end')
+    if (next['sha256'] !== digest.digest('hex')) throw new DamagedExport('the export is damaged: its checksum is another one')
+    if (next['rows'] !== rows) throw new DamagedExport(`the export is damaged: it should hold ${String(next['rows'])} rows and holds ${rows}`)
+    if (this.#buffer.length > 0 || !(await this.#source.next()).done) throw new DamagedExport('the export is damaged: something follows its end')
     return null
   }
 
@@ -137,7 +140,7 @@ export class ExportReader {
     for (let from = 0; ; ) {
       const at = this.#buffer.indexOf(0x0a, from)
       if (at >= 0) return parseLine(this.#take(at + 1).toString('utf8'))
-      if (this.#buffer.length > MAX_LINE_BYTES) throw new TransferError('this is no export of metadata')
+      if (this.#buffer.length > MAX_LINE_BYTES) throw new DamagedExport('this is no export of metadata')
       from = this.#buffer.length
       await this.#more()
     }
@@ -152,7 +155,7 @@ export class ExportReader {
 
   async #more(): Promise<void> {
     const { value, done } = await this.#source.next()
-    if (done === true) throw new TransferError('the export is cut off')
+    if (done === true) throw new DamagedExport('the export is cut off')
     this.#buffer = this.#buffer.length === 0 ? value : Buffer.concat([this.#buffer, value])
   }
 }
@@ -172,7 +175,7 @@ function parseLine(text: string): Record<string, unknown> {
   } catch {
     // not JSON: told below
   }
-  throw new TransferError('this is no export of metadata, or it is damaged')
+  throw new DamagedExport('this is no export of metadata, or it is damaged')
 }
 
 const isStrings = (value: unknown): value is string[] => Array.isArray(value) && value.every((one) => typeof one === 'string')

@@ -10,7 +10,7 @@ import { describe, sqlState } from '../../postgres/connection.ts'
 import { migrate, migrationNames, MIGRATIONS, schemaState } from '../../postgres/migrate.ts'
 import { TIMELINE } from '../identity.ts'
 import type { Databases } from './export.ts'
-import { ExportReader, TransferError, type ExportHead, type TableHead } from './format.ts'
+import { DamagedExport, ExportReader, TransferError, type ExportHead, type TableHead } from './format.ts'
 import { quoted, SEQUENCES, SIDES, tableColumns, TABLES, type Side, type TableColumns } from './tables.ts'
 
 export interface Imported {
@@ -24,11 +24,21 @@ export type ImportCheck = (head: ExportHead, global: pg.Client) => Promise<void>
 /** So many numbers are left out, that a node which polled the old database's changes sees a gap and forgets all. */
 const CHANGES_GAP = 1_000_000
 
+/** Timelines of imports begin at the number of hours since then: 20 bits last for 119 years. */
+const TIMELINE_EPOCH_MS = Date.UTC(2026, 0, 1)
+const HOUR_MS = 3_600_000
+
+export interface ImportOptions {
+  check: ImportCheck
+  /** Timelines below this were seen on the drives. @default 0 */
+  leastTimeline?: number
+}
+
 /**
- * @param check throws what keeps the import from being committed
+ * @param options.check throws what keeps the import from being committed
  * @throws TransferError when the source is no whole export of a version that can be read, or a database is not empty
  */
-export async function importMetadata(databases: Databases, source: AsyncIterable<Buffer>, check: ImportCheck): Promise<Imported> {
+export async function importMetadata(databases: Databases, source: AsyncIterable<Buffer>, { check, leastTimeline = 0 }: ImportOptions): Promise<Imported> {
   const reader = new ExportReader(source)
   const head = await reader.head()
   for (const side of SIDES) await prepareSchema(databases[side], side, head)
@@ -42,7 +52,7 @@ export async function importMetadata(databases: Databases, source: AsyncIterable
     }
     const regionalDone = await requireEmpty(clients, databases, head)
     rows = await fill(clients, reader, regionalDone)
-    if (!regionalDone) await settleRegional(clients.regional, head)
+    if (!regionalDone) await settleRegional(clients.regional, head, leastTimeline)
     await settleGlobal(clients.global, head)
     await check(head, clients.global)
     await clients.regional.query('COMMIT')
@@ -107,7 +117,7 @@ async function fill(clients: Record<Side, pg.Client>, reader: ExportReader, regi
     rows += next.database === 'regional' && regionalDone ? await countRows(reader) : await copyRows(clients[next.database], next, reader)
   }
   const absent = SIDES.flatMap((side) => [...known[side].keys()]).find((table) => !seen.has(table))
-  if (absent !== undefined) throw new TransferError(`the export is damaged: it lacks the table ${absent}`)
+  if (absent !== undefined) throw new DamagedExport(`the export is damaged: it lacks the table ${absent}`)
   return rows
 }
 
@@ -126,7 +136,7 @@ async function copyRows(client: pg.Client, head: TableHead, reader: ExportReader
     await pipeline(Readable.from(reader.frames()), sink)
   } catch (error) {
     // class 22: data that is not of the column's type
-    if (sqlState(error)?.startsWith('22') === true) throw new TransferError(`the export is damaged: ${table}: ${(error as Error).message}`, { cause: error })
+    if (sqlState(error)?.startsWith('22') === true) throw new DamagedExport(`the export is damaged: ${table}: ${(error as Error).message}`, { cause: error })
     throw error
   }
   if (head.database === 'global') await client.query(`ALTER TABLE ${pg.escapeIdentifier(table)} ENABLE TRIGGER USER`)
@@ -140,17 +150,19 @@ async function countRows(reader: ExportReader): Promise<number> {
   return rows
 }
 
-async function settleRegional(client: pg.Client, head: ExportHead): Promise<void> {
+async function settleRegional(client: pg.Client, head: ExportHead, leastTimeline: number): Promise<void> {
   // Transaction ids of the old server say nothing here: no read is under way, everything was dropped long ago.
   await client.query(`UPDATE gc_queue SET dropped_by = '3'`)
   await client.query(`UPDATE manifests SET dropped_by = '3' WHERE dropped_by IS NOT NULL`)
   // No process runs on this database yet.
   await client.query('UPDATE nodes SET process_id = NULL, lease_until_ms = 0')
   await raiseSequences(client, 'regional', head)
-  // Generations are above all that the old server gave, ids of placement groups are already (DESIGN §13, rules 2 and 5).
+  // Generations are above all that the old server gave, and above those of an earlier import of the same export; ids of
+  // placement groups are already (DESIGN §13, rules 2 and 5).
+  const timeline = Math.max(head.timeline + 1, leastTimeline, Math.floor((Date.now() - TIMELINE_EPOCH_MS) / HOUR_MS))
   await client.query(
-    `UPDATE regional_marker SET deployment_id = $1, region = $2, timeline_base = greatest(0, $3 + 1 - (${TIMELINE} - timeline_base))`,
-    [head.deploymentId, head.region, head.timeline],
+    `UPDATE regional_marker SET deployment_id = $1, region = $2, timeline_base = greatest(0, $3 - (${TIMELINE} - timeline_base))`,
+    [head.deploymentId, head.region, timeline],
   )
   await client.query(`UPDATE regional_marker SET timeline = ${TIMELINE}`)
   await client.query(`COMMENT ON TABLE regional_marker IS ${pg.escapeLiteral(importMark(head))}`)
@@ -162,7 +174,11 @@ async function settleGlobal(client: pg.Client, head: ExportHead): Promise<void> 
 }
 
 async function raiseSequences(client: pg.Client, side: Side, { sequences }: ExportHead): Promise<void> {
-  for (const [name, gap] of Object.entries(SEQUENCES[side])) await client.query('SELECT setval($1::regclass, $2)', [name, (sequences[side][name] ?? 0) + gap])
+  for (const [name, { gap, byTime }] of Object.entries(SEQUENCES[side])) {
+    // By the time, since the same export may be imported once more after ids were given.
+    const least = byTime ? Math.floor(Date.now() / 1000) * 1000 : 0
+    await client.query('SELECT setval($1::regclass, $2)', [name, Math.max((sequences[side][name] ?? 0) + gap, least)])
+  }
 }
 
 const importMark = ({ id }: ExportHead): string => `imported from export ${id}`

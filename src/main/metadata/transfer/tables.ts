@@ -25,11 +25,12 @@ export const LEFT_OUT: Record<Side, readonly string[]> = {
 
 /**
  * Sequences, and how far above the exported value they go on: ids that were given after the export may lie on drives or in
- * logs, and never come again. Tenants and buckets have 32-bit ids.
+ * logs, and never come again. 64-bit ones go on at 1000 a second of the present time at least. Tenants and buckets have
+ * 32-bit ids.
  */
-export const SEQUENCES: Record<Side, Readonly<Record<string, number>>> = {
-  regional: { placement_group_id: 1_000_000, repair_entry_id: 1_000_000 },
-  global: { tenants_id_seq: 1000, buckets_id_seq: 100_000 },
+export const SEQUENCES: Record<Side, Readonly<Record<string, { gap: number; byTime: boolean }>>> = {
+  regional: { placement_group_id: { gap: 1_000_000, byTime: true }, repair_entry_id: { gap: 1_000_000, byTime: true } },
+  global: { tenants_id_seq: { gap: 1000, byTime: false }, buckets_id_seq: { gap: 100_000, byTime: false } },
 }
 
 export interface TableColumns {

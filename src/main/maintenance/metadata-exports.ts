@@ -1,0 +1,163 @@
+/**
+ * Stores the embedded Postgres's export on the drives, regularly and when something has changed. It is one copy on one disk
+ * otherwise. The newest two are kept. What the newest one still names is not removed from the drives before the next one is
+ * there: restored from it, every object that it lists can be read.
+ */
+import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import { createGzip, constants } from 'node:zlib'
+import type { Logger } from 'pino'
+import { SYSTEM_BUCKET, type DriveId } from '../../shared/ids.ts'
+import type { Native } from '../../shared/native.ts'
+import type { BlobLayout, ObjectMetadata } from '../metadata/contract.ts'
+import { count, type BackgroundTask } from './background.ts'
+import { rememberExports, storedExports, type StoredBlob, type StoredExport } from './stored-exports.ts'
+
+export interface MetadataExportOptions {
+  native: Pick<Native, 'driveMark' | 'setDriveMark'>
+  metadata: Pick<ObjectMetadata, 'identity' | 'keptBlobs' | 'dropBlob' | 'placementGroup'>
+  logger: Logger
+  /** Drives that are online. */
+  drives(): DriveId[]
+  source: ExportSource
+  periodMs: number
+}
+
+/** Where an export comes from, and where its bytes go to. */
+export interface ExportSource {
+  /** Equal to an earlier one only if nothing that is exported has changed since. */
+  changeMark(): Promise<string>
+  withExport<T>(work: (facts: Pick<StoredExport, 'id' | 'exportedMs' | 'systemId' | 'snapshot'>, bytes: AsyncIterable<Buffer>) => Promise<T>): Promise<T>
+  /** Durable and committed (`keepBlob`) when it resolves. */
+  write(bytes: AsyncIterable<Buffer>): Promise<BlobLayout[]>
+}
+
+/** What the newest export of this database knows: removal does not go beyond it. */
+export interface ExportHorizon {
+  exportedMs: number
+  snapshot: string
+}
+
+export interface MetadataExports {
+  task: BackgroundTask
+  /** Stores one now, whether or not something has changed. */
+  storeNow(): Promise<StoredExport>
+  /** Null: there is none of this database yet, and nothing may be removed. */
+  horizon(systemId: string): ExportHorizon | null
+  status(): { periodMs: number; stored: { id: string; exportedMs: number; storedMs: number; bytes: number }[] }
+}
+
+const KEPT = 2
+/** A mark of a drive holds 16 KiB. */
+const MAX_BLOBS = 16
+const FIRST_MS = 60_000
+const LOOK_MS = 15_000
+const RETRY_MS = 60_000
+
+export function metadataExports({ native, metadata, logger, drives, source, periodMs }: MetadataExportOptions): MetadataExports {
+  let dueMs = Date.now() + Math.min(FIRST_MS, periodMs)
+  let seen: string | null = null
+  let stored: StoredExport[] = []
+  // one at a time, also where an operator asks for one
+  let turn: Promise<unknown> = Promise.resolve()
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = turn.then(work)
+    turn = mine.catch(() => {})
+    return mine
+  }
+
+  const remember = async (): Promise<void> => {
+    const failed: unknown[] = []
+    const online = drives()
+    for (const driveId of online) {
+      await rememberExports(native, driveId, stored).catch((error: unknown) => {
+        failed.push(error)
+        logger.warn({ err: error, drive: driveId }, 'a drive could not note where the export of the metadata is')
+      })
+    }
+    if (failed.length > 0 && failed.length === online.length) throw failed[0]
+  }
+
+  /** Follows blobs that were re-encoded or whose group has moved, and lets go what no drive remembers. */
+  const look = async (): Promise<void> => {
+    if (stored.length === 0) stored = storedExports(native, drives()).slice(0, KEPT)
+    const rows = new Map((await metadata.keptBlobs(SYSTEM_BUCKET)).map((row) => [row.blobId, row]))
+    const named = new Set(stored.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)))
+    for (const blobId of rows.keys()) if (!named.has(blobId)) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
+    stored = await Promise.all(stored.map(async (one) => {
+      const blobs = await Promise.all(one.blobs.map(async (blob) => {
+        const row = rows.get(blob.blobId)
+        return row === undefined ? blob : placed(metadata, row)
+      }))
+      return JSON.stringify(blobs) === JSON.stringify(one.blobs) ? one : { ...one, blobs, placedMs: Date.now() }
+    }))
+    await remember()
+  }
+
+  const store = async (): Promise<StoredExport> => {
+    await look()
+    const mark = await source.changeMark()
+    const made = await source.withExport(async ({ id, exportedMs, systemId, snapshot }, bytes) => {
+      const gzip = createGzip({ level: constants.Z_BEST_SPEED })
+      const piped = pipeline(Readable.from(bytes), gzip)
+      piped.catch(() => {}) // it ends the stream below with the same error
+      const layouts = await source.write(gzip)
+      await piped
+      const blobs = await Promise.all(layouts.map((layout) => placed(metadata, layout)))
+      return { id, exportedMs, storedMs: Date.now(), placedMs: Date.now(), systemId, snapshot, blobs }
+    })
+    if (made.blobs.length > MAX_BLOBS) {
+      for (const { blobId } of made.blobs) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
+      throw new Error(`the export has ${made.blobs.length} blobs, more than the ${MAX_BLOBS} that a drive can note: move the metadata to servers of its own`)
+    }
+    const gone = [made, ...stored].slice(KEPT)
+    stored = [made, ...stored].slice(0, KEPT)
+    await remember()
+    for (const { blobId } of gone.flatMap(({ blobs }) => blobs)) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
+    seen = mark
+    dueMs = Date.now() + periodMs
+    logger.info({ export: made.id, bytes: bytesOf(made) }, 'the export of the metadata is stored on the drives')
+    return made
+  }
+
+  return {
+    task: {
+      name: 'metadata export',
+      idleMs: LOOK_MS,
+      round: (progress) => inTurn(async () => {
+        if (Date.now() < dueMs) {
+          await look()
+          return false
+        }
+        dueMs = Date.now() + Math.min(RETRY_MS, periodMs)
+        if (seen !== null && (await source.changeMark()) === seen) {
+          dueMs = Date.now() + periodMs
+          count(progress, 'unchanged')
+          return false
+        }
+        progress.now = 'storing'
+        const made = await store()
+        count(progress, 'stored')
+        count(progress, 'bytes', bytesOf(made))
+        return false
+      }),
+    },
+    storeNow: () => inTurn(store),
+    horizon(systemId) {
+      const newest = stored.find((one) => one.systemId === systemId)
+      return newest === undefined ? null : { exportedMs: newest.exportedMs, snapshot: newest.snapshot }
+    },
+    status: () => ({
+      periodMs, stored: stored.map((one) => ({ id: one.id, exportedMs: one.exportedMs, storedMs: one.storedMs, bytes: bytesOf(one) })),
+    }),
+  }
+}
+
+const bytesOf = ({ blobs }: StoredExport): number => blobs.reduce((sum, { size }) => sum + size, 0)
+
+async function placed(metadata: Pick<ObjectMetadata, 'placementGroup'>, { blobId, pgId, size, stripeBytes }: BlobLayout): Promise<StoredBlob> {
+  const group = await metadata.placementGroup(pgId)
+  if (group === null) throw new Error(`placement group ${pgId} is not known`)
+  const { k, m, members, generation } = group
+  return { blobId, size, stripeBytes, group: { pgId, generation, k, m, members: [...members] } }
+}
