@@ -17,6 +17,7 @@ import type { NodeView } from './gateways/messages.ts'
 import { clusterStatusSource } from './cluster-status.ts'
 import type { StatusSource } from './grpc/cluster-service.ts'
 import { startGrpcServer, type GrpcServer } from './grpc/server.ts'
+import { embeddedExports } from './embedded-exports.ts'
 import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
 import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
@@ -24,6 +25,7 @@ import type { ClusterDrives } from './cluster/cluster-drives.ts'
 import { Redundancy } from './cluster/redundancy.ts'
 import type { ClusterEvent, Membership } from './membership/contract.ts'
 import { startMaintenance, type Maintenance } from './maintenance/maintenance.ts'
+import type { MetadataExports } from './maintenance/metadata-exports.ts'
 import { loadIdentity } from './node-id.ts'
 import { NodeLease } from './node-lease.ts'
 import { nodeMetrics } from './node-metrics.ts'
@@ -159,6 +161,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     return { drives: view(), health: health.live(), ready: health.readiness() }
   }), (part) => part.stop())
 
+  const exports = embeddedExports({ native, databases, storage, logger, drives: () => drives.readable, periodMs: config.metadataExportPeriodMs })
   const maintenance = began('background work', startMaintenance({
     native, metadata: storage.metadata, directory: storage.directory, groups: storage.groups, logger,
     cluster: {
@@ -169,6 +172,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     inUse: async () => (await serving.report()).inUse,
     groupSealed: () => serving.resetSlots(),
     groupChanged: (pgId) => changed({ kind: 'group', pgId }),
+    exports,
     periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs, repairDelayMs: config.repairDelayMs },
   }), (part) => part.stop())
   drives.on('online', () => maintenance.driveOnline())
@@ -194,7 +198,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   })
   began('metrics', await openMetrics(config, metrics, logger), (part) => part.close())
 
-  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, peers), logger), (part) => part.close())
+  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, peers, { embedded: databases.embedded, exports }), logger), (part) => part.close())
   await requireFreePort(http)
   await peers.found()
   const { port } = await serving.listen()
@@ -303,7 +307,12 @@ class HealthReport {
   }
 }
 
-function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport, { membership, drives: cluster }: Peers) {
+interface Copies {
+  embedded: boolean
+  exports: MetadataExports | null
+}
+
+function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport, { membership, drives: cluster }: Peers, copies: Copies) {
   return {
     'GET /status': async () => ({
       health: health.body,
@@ -318,9 +327,15 @@ function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntim
       engine: native.stats(),
       metadata: await storage.metadata.counts(),
       background: maintenance.status(),
+      metadataCopies: { embedded: copies.embedded, exports: copies.exports?.status() ?? null },
     }),
     'POST /scrub': () => maintenance.scrubNow(),
     'POST /run-now': () => maintenance.runNow(),
+    'POST /metadata/export': async () => {
+      if (copies.exports === null) throw new Error(copies.embedded ? 'exports on the drives are switched off (ANVIL_METADATA_EXPORT_PERIOD_SECS=0)' : 'the metadata is on servers of its own: back them up there, or use `anvil admin metadata export`')
+      const { exportedMs, blobs } = await copies.exports.storeNow()
+      return { exportedMs, bytes: blobs.reduce((sum, { size }) => sum + size, 0) }
+    },
     'POST /removal/confirm': () => maintenance.confirmRemoval(),
   }
 }

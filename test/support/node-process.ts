@@ -74,6 +74,8 @@ export class NodeProcess {
       QUIC_BIND_ADDR: `/ip4/127.0.0.1/udp/${quic}/quic-v1`,
       ANVIL_METRICS_BIND_ADDR: `127.0.0.1:${metrics}`,
       ENABLE_MDNS: 'false',
+      // tests count what lies on the drives
+      ANVIL_METADATA_EXPORT_PERIOD_SECS: '0',
       ANVIL_STATE_DIR: this.stateDir,
       ANVIL_DATA_DIRS: this.drives.join(','),
       ANVIL_BOOTSTRAP_ACCESS_KEY: this.credentials.accessKeyId,

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import type { Health } from '../health.ts'
 import type { Maintenance } from '../maintenance/maintenance.ts'
+import type { MetadataExports } from '../maintenance/metadata-exports.ts'
 import { requireConfig } from './admin-databases.ts'
 import { askNode } from './node-status.ts'
 import { printJson, printLine, printRows } from './output.ts'
@@ -13,6 +14,7 @@ interface NodeStatus {
   engine: Record<string, number>
   metadata: Record<string, number>
   background: ReturnType<Maintenance['status']>
+  metadataCopies: { embedded: boolean; exports: ReturnType<MetadataExports['status']> | null }
 }
 
 const GIB = 2 ** 30
@@ -71,9 +73,10 @@ export function addBackgroundCommands(admin: Command): void {
     })
 }
 
-function printStatus({ health, drives, driveStats, metadata }: NodeStatus): void {
+function printStatus({ health, drives, driveStats, metadata, metadataCopies }: NodeStatus): void {
   printLine(`node      ${health.status}, version ${health.version}, code ${health.code ?? 'none'}`)
   printLine(`metadata  ${health.metadata.state}${health.metadata.reason === '' ? '' : `: ${health.metadata.reason}`}`)
+  if (metadataCopies.embedded) printLine(`metadata  one copy, in the embedded Postgres; ${storedText(metadataCopies.exports)}`)
   printLine(`counts    ${Object.entries(metadata).map(([name, value]) => `${name} ${value}`).join(', ')}`)
   for (const warning of health.warnings) printLine(`warning   ${warning}`)
   printLine('')
@@ -85,4 +88,10 @@ function printStatus({ health, drives, driveStats, metadata }: NodeStatus): void
       shards: one?.shards ?? 0, errors: (one?.crcErrors ?? 0) + (one?.ioErrors ?? 0),
     }
   }), ['path', 'state', 'liveGiB', 'freeGiB', 'totalGiB', 'shards', 'errors'])
+}
+
+function storedText(exports: NodeStatus['metadataCopies']['exports']): string {
+  if (exports === null) return 'not stored on the drives (ANVIL_METADATA_EXPORT_PERIOD_SECS=0)'
+  const [newest] = exports.stored
+  return newest === undefined ? 'not stored on the drives yet' : `last stored on the drives as of ${new Date(newest.exportedMs).toISOString()}`
 }

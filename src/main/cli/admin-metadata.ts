@@ -7,8 +7,9 @@ import { withExport } from '../metadata/transfer/export.ts'
 import { importMetadata, type ImportCheck } from '../metadata/transfer/import.ts'
 import { fromUuid, type DeploymentId } from '../../shared/ids.ts'
 import { VERSION } from '../version.ts'
-import { withDatabases } from './admin-databases.ts'
+import { requireConfig, withDatabases } from './admin-databases.ts'
 import { newFilePath, readExport, STANDARD, writeNewFile, writeStandardOutput } from './export-file.ts'
+import { askNode } from './node-status.ts'
 import { formatBytes, printLine } from './output.ts'
 
 export function addMetadataCommands(admin: Command): void {
@@ -23,6 +24,21 @@ export function addMetadataCommands(admin: Command): void {
     .description('fill two empty databases (GLOBAL_DATABASE_URL, REGIONAL_DATABASE_URL) from an export: all of it or nothing')
     .requiredOption('--from <path>', 'a file, or - for standard input')
     .action(async ({ from }: { from: string }) => importFrom(from))
+  metadata
+    .command('store-export')
+    .description('store an export of the embedded Postgres on the drives now, beside the regular ones')
+    .action(async () => {
+      const { config } = requireConfig({ mayGenerate: false })
+      const { exportedMs, bytes } = (await askNode(config.stateDir, 'POST', '/metadata/export')) as { exportedMs: number; bytes: number }
+      printLine(`stored on the drives as of ${new Date(exportedMs).toISOString()}, ${formatBytes(bytes)}`)
+    })
+  metadata
+    .command('restore')
+    .description('the embedded Postgres is lost: fill a new one from the newest export on the drives (the node is stopped)')
+    .action(async () => {
+      const { restoreMetadata } = await import('./restore-metadata.ts')
+      await restoreMetadata()
+    })
 }
 
 async function exportTo(to: string): Promise<void> {
@@ -46,7 +62,7 @@ async function importFrom(from: string): Promise<void> {
     const { head, rows } = await importMetadata({ global, regional }, readExport(from), { check: importCheck(config) })
     printLine(`imported ${rows} rows of deployment ${head.deploymentId}, region ${head.region}, as of ${new Date(head.exportedMs).toISOString()}`)
     printLine('The drives know another database: nodes remove nothing until `anvil admin removal confirm` on each host.')
-    printLine('Before that, see that objects are there and can be read. What was written after that moment is not listed, and is removed once you confirm.')
+    printLine('Before that, see that objects are there and can be read. What was written after that moment is not listed, and may be removed once you confirm.')
   })
 }
 

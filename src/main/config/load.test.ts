@@ -67,6 +67,7 @@ test('an empty environment gives the defaults of DESIGN §2', () => {
     scrubPeriodMs: 14 * 86_400_000,
     orphanAgeMs: 3_600_000,
     repairDelayMs: 900_000,
+    metadataExportPeriodMs: 3_600_000,
     bootstrapAccessKey: null,
     bootstrapSecretKey: null,
   } satisfies Omit<Config, 'encryptionKeys'>)

@@ -8,6 +8,7 @@ import type { Native } from '../../shared/native.ts'
 import type { Garbage, ObjectMetadata } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask } from './background.ts'
+import type { ExportHorizon } from './metadata-exports.ts'
 import type { RemovalGuard } from './removal-guard.ts'
 import { lostDrives, ShardRemoval } from './shard-removal.ts'
 
@@ -19,6 +20,8 @@ export interface GarbageOptions {
   logger: Logger
   /** Drives that can be written now. */
   drives(): DriveId[]
+  /** Where exports of the metadata are kept on the drives: what the newest one still names stays. Null: there is none yet. */
+  horizon?: (systemId: string) => ExportHorizon | null
   /** Blobs of one round. @default 1000 */
   batch?: number
 }
@@ -27,7 +30,7 @@ const BATCH = 1000
 const IDLE_MS = 5000
 
 export function garbageCollection(options: GarbageOptions): BackgroundTask {
-  const { metadata, groups, guard, drives, native, logger, batch = BATCH } = options
+  const { metadata, groups, guard, drives, native, logger, horizon, batch = BATCH } = options
   // what lies on a drive that is away waits for it, and must not stand before the rest
   let reached: Garbage | undefined
   return {
@@ -39,7 +42,12 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
         progress.now = `paused: ${guard.reason}`
         return false
       }
-      const items = await metadata.garbage(batch, reached)
+      const exported = horizon?.(database.systemId)
+      if (exported === null) {
+        progress.now = 'waits for the first export of the metadata'
+        return false
+      }
+      const items = await metadata.garbage(batch, reached, exported?.snapshot)
       reached = items.length === batch ? items.at(-1) : undefined
       if (items.length === 0) return false
       progress.now = `removing ${items.length} blobs`

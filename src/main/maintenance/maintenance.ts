@@ -12,6 +12,7 @@ import { compaction, scrubbing } from './drive-upkeep.ts'
 import { uploadExpiry } from './expired-uploads.ts'
 import { garbageCollection } from './gc.ts'
 import { groupUpkeep } from './groups-upkeep.ts'
+import type { MetadataExports } from './metadata-exports.ts'
 import { shardMoves } from './moves.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { orphanCollection } from './orphans.ts'
@@ -32,6 +33,8 @@ export interface MaintenanceOptions {
   groupSealed(): void
   /** The row of a group was changed by this node: others are told. */
   groupChanged(pgId: PgId): void
+  /** Exports of the metadata on the drives; null where there are none. */
+  exports: MetadataExports | null
   periods: MaintenancePeriods
 }
 
@@ -56,7 +59,8 @@ export interface Maintenance {
 }
 
 export function startMaintenance(options: MaintenanceOptions): Maintenance {
-  const { native, metadata, directory, groups, logger, cluster, inUse, groupSealed, groupChanged, periods } = options
+  const { native, metadata, directory, groups, logger, cluster, inUse, groupSealed, groupChanged, exports, periods } = options
+  const horizon = exports === null ? undefined : exports.horizon
   const drives = (): DriveId[] => cluster.local()
   const reachable = (): DriveId[] => cluster.reachable()
   const mine = (pgId: PgId): boolean => isMine(cluster, pgId)
@@ -74,12 +78,13 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
     repair,
     moves,
     reencoding({ native, metadata, groups, logger, mine }),
-    alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable })),
-    orphanCollection({ native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId }),
+    alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable, horizon })),
+    orphanCollection({ native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId, horizon }),
     compaction({ native, drives }),
     scrub,
     alone(uploadExpiry(metadata)),
     alone(bucketDeletions(metadata, directory)),
+    ...(exports === null ? [] : [exports.task]),
   ]
   for (const task of tasks) work.start(task)
 

@@ -62,7 +62,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
   let turn: Promise<unknown> = Promise.resolve()
   const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
     const mine = turn.then(work)
-    turn = mine.catch(() => {})
+    turn = mine.catch(() => {}) // its caller hears of it; the next one begins all the same
     return mine
   }
 
@@ -80,10 +80,13 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
 
   /** Follows blobs that were re-encoded or whose group has moved, and lets go what no drive remembers. */
   const look = async (): Promise<void> => {
-    if (stored.length === 0) stored = storedExports(native, drives()).slice(0, KEPT)
+    // a drive that comes back may know newer ones than those that were there before
+    stored = storedExports(native, drives(), stored).slice(0, KEPT)
     const rows = new Map((await metadata.keptBlobs(SYSTEM_BUCKET)).map((row) => [row.blobId, row]))
     const named = new Set(stored.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)))
-    for (const blobId of rows.keys()) if (!named.has(blobId)) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
+    // ids are ordered by time: what is newer may be of an export that only drives know that are away
+    const newest = stored.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)).toSorted().at(-1) ?? ''
+    for (const blobId of rows.keys()) if (!named.has(blobId) && blobId < newest) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
     stored = await Promise.all(stored.map(async (one) => {
       const blobs = await Promise.all(one.blobs.map(async (blob) => {
         const row = rows.get(blob.blobId)

@@ -8,6 +8,7 @@ import type { Native, ShardRecord } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask } from './background.ts'
+import type { ExportHorizon } from './metadata-exports.ts'
 import type { RemovalGuard } from './removal-guard.ts'
 import { lostDrives } from './shard-removal.ts'
 
@@ -20,6 +21,8 @@ export interface OrphanOptions {
   drives(): DriveId[]
   /** Drives of all nodes that can be read. */
   reachable(): DriveId[]
+  /** As of garbage collection: a blob that was re-encoded since the newest export is where that export says, too. */
+  horizon?: (systemId: string) => ExportHorizon | null
   /** Only records older than this are looked at. It decides when to try, never whether to remove. */
   minAgeMs: number
   /** This process, in the lease. */
@@ -39,7 +42,7 @@ interface Pair {
 const pairKey = (pair: { blobId: string; pgId: number }): string => `${pair.blobId}/${pair.pgId}`
 
 export function orphanCollection(options: OrphanOptions): BackgroundTask {
-  const { native, metadata, groups, guard, drives } = options
+  const { native, metadata, groups, guard, drives, horizon } = options
   const cursors = new Map<DriveId, string | null>()
   return {
     name: 'orphan collection',
@@ -50,6 +53,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         progress.now = `paused: ${guard.reason}`
         return false
       }
+      const exported = horizon?.(database.systemId)
       let more = false
       for (const driveId of drives()) {
         progress.now = `drive ${driveId}`
@@ -62,7 +66,8 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         if (suspects.length === 0) continue
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
-        const removable = new Set((await metadata.judgeCondemned(pairs, database)).map(pairKey))
+        if (exported === null) continue
+        const removable = new Set((await metadata.judgeCondemned(pairs, database, exported?.exportedMs)).map(pairKey))
         const shards: ShardRecord[] = []
         const generations: number[] = []
         for (const shard of suspects.filter((suspect) => removable.has(pairKey(suspect)))) {

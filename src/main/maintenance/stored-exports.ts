@@ -5,7 +5,7 @@
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import { createGunzip } from 'node:zlib'
-import { SYSTEM_BUCKET, type BlobId, type DriveId, type PgId } from '../../shared/ids.ts'
+import { SYSTEM_BUCKET, type BlobId, type DriveId } from '../../shared/ids.ts'
 import type { Native, PgDefinition } from '../../shared/native.ts'
 
 export interface StoredExport {
@@ -44,10 +44,10 @@ export function storedExportsOf(native: Pick<Native, 'driveMark'>, driveId: Driv
   return exports
 }
 
-/** What any of the drives remembers; newest first. */
-export function storedExports(native: Pick<Native, 'driveMark'>, drives: readonly DriveId[]): StoredExport[] {
+/** What any of the drives remembers, and those that are known already; newest first. */
+export function storedExports(native: Pick<Native, 'driveMark'>, drives: readonly DriveId[], known: readonly StoredExport[] = []): StoredExport[] {
   const all = new Map<string, StoredExport>()
-  for (const one of drives.flatMap((driveId) => storedExportsOf(native, driveId))) {
+  for (const one of [...known, ...drives.flatMap((driveId) => storedExportsOf(native, driveId))]) {
     const other = all.get(one.id)
     if (other === undefined || one.placedMs > other.placedMs) all.set(one.id, one)
   }
@@ -75,7 +75,7 @@ async function* readBlobs(native: Native, stored: StoredExport): AsyncGenerator<
   for (const { blobId, size, stripeBytes, group } of stored.blobs) {
     native.setPg(group)
     const handle = native.openRead({
-      bucketId: SYSTEM_BUCKET, blobId, pgId: group.pgId as PgId, size, stripeBytes, encrypted: false, dataKey: Buffer.alloc(0), offset: 0, length: size,
+      bucketId: SYSTEM_BUCKET, blobId, pgId: group.pgId, size, stripeBytes, encrypted: false, dataKey: Buffer.alloc(0), offset: 0, length: size,
     })
     try {
       while ((await native.readReady(handle)) > 0) {
