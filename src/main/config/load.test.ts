@@ -4,7 +4,7 @@ import { GIB } from '../../shared/limits.ts'
 import { generateSecrets } from '../secrets/generated.ts'
 import type { Config } from './contract.ts'
 import { loadConfig, mistakeLine, threadDefaults, type Environment } from './load.ts'
-import type { PlatformFacts } from './platform.ts'
+import { reachableAddresses, type PlatformFacts } from './platform.ts'
 
 const facts: PlatformFacts = {
   workingDir: '/srv/anvil', cores: 8, memoryBytes: 16 * GIB, addresses: ['192.0.2.7', '2001:db8::7'], readable: (path) => path.startsWith('/srv/anvil/tls'),
@@ -186,6 +186,16 @@ test('pairs come together', () => {
   assert.ok(mistakes({ ANVIL_TLS_CERT_FILE: 'tls.pem' }).ANVIL_TLS_KEY_FILE)
   assert.ok(mistakes({ ANVIL_BOOTSTRAP_ACCESS_KEY: 'access' }).ANVIL_BOOTSTRAP_SECRET_KEY)
   assert.ok(mistakes({ ANVIL_BOOTSTRAP_SECRET_KEY: 'secretsecret' }).ANVIL_BOOTSTRAP_ACCESS_KEY)
+})
+
+test('addresses that others can reach: IPv4 first, none of loopback, link-local or a bridge of containers', () => {
+  const one = (address: string, internal = false) => ({
+    address, internal, netmask: '', mac: '', cidr: null, ...(address.includes(':') ? { family: 'IPv6' as const, scopeid: 0 } : { family: 'IPv4' as const }),
+  })
+  assert.deepEqual(reachableAddresses({
+    lo: [one('127.0.0.1', true), one('::1', true)], eth0: [one('2001:db8::1'), one('192.0.2.1'), one('fe80::1')], docker0: [one('172.17.0.1')], wg0: [one('10.8.0.1')],
+  }), ['192.0.2.1', '10.8.0.1', '2001:db8::1'])
+  assert.deepEqual(reachableAddresses({ docker0: [one('172.17.0.2')] }), ['172.17.0.2'], 'better than none')
 })
 
 test('an unknown ANVIL_ variable is a warning', () => {
