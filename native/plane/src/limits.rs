@@ -83,6 +83,9 @@ pub const FRAME_BYTES: usize = 256 * 1024;
 /// Largest block that is written, and range that is read.
 pub const DATA_BYTES: usize = 16 << 20;
 
+/// Largest frame before the proofs.
+pub const HELLO_BYTES: usize = 4096;
+
 /// A text that goes with an error.
 pub const TEXT_BYTES: usize = 512;
 
@@ -136,3 +139,6 @@ impl ReceiveLimits {
 /// What a peer may have sent on streams that are not read: the flow-control window of its connection. Wide enough that
 /// the streams for several drives that stand still leave room for the others.
 pub const CONNECTION_WINDOW_BYTES: u32 = 128 << 20;
+
+/// The same before the proofs.
+pub const UNPROVEN_WINDOW_BYTES: u32 = 16 * 1024;

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use quinn::{Endpoint, MtuDiscoveryConfig, TransportConfig, VarInt};
 use tokio::runtime::Handle;
 
 use crate::identity::NodeId;
-use crate::limits::{CONNECTION_WINDOW_BYTES, IDLE, KEEP_ALIVE, MTU_UPPER_BOUND};
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, IDLE, KEEP_ALIVE, MTU_UPPER_BOUND, UNPROVEN_WINDOW_BYTES,
+};
 use crate::proof::{Secrets, Shared};
 use crate::tls::Tls;
 
 pub(crate) struct Local {
-    pub(crate) endpoint: Endpoint,
+    /// None once it was closed; the socket is free when the last connection is gone.
+    pub(crate) endpoint: RwLock<Option<Endpoint>>,
     pub(crate) tls: Tls,
     pub(crate) secrets: Secrets,
     pub(crate) node: NodeId,
@@ -25,6 +29,17 @@ pub(crate) struct Local {
 }
 
 impl Local {
+    pub(crate) fn endpoint(&self) -> Option<Endpoint> {
+        self.endpoint.read().clone()
+    }
+
+    /// Closes all connections. Answers the endpoint if it was open.
+    pub(crate) fn close(&self) -> Option<Endpoint> {
+        let endpoint = self.endpoint.write().take()?;
+        endpoint.close(code::STOPPED, b"stopped");
+        Some(endpoint)
+    }
+
     /// What a proof by `process` on a connection is bound to.
     pub(crate) fn shared<'a>(
         &'a self,
@@ -63,10 +78,11 @@ pub(crate) fn dialling() -> TransportConfig {
     config
 }
 
-/// Of connections that are accepted: one stream, until both sides are proven.
+/// Of connections that are accepted: one stream and a few bytes, until both sides are proven.
 pub(crate) fn accepting() -> TransportConfig {
     let mut config = common();
     config.max_concurrent_bidi_streams(VarInt::from_u32(1));
+    config.receive_window(VarInt::from_u32(UNPROVEN_WINDOW_BYTES));
     config
 }
 

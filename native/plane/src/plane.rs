@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anvil_engine::id::Id128;
 use anvil_engine::{Engine, Error, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use quinn::{Connection, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime};
 
 use crate::client::{Listener, Peer, RemoteDrive};
 use crate::identity::{Identity, NodeId};
 use crate::limits::{MTU_UPPER_BOUND, ReceiveLimits, UNPROVEN};
-use crate::local::{Local, accepting, code, dialling};
+use crate::local::{Local, accepting, dialling};
 use crate::proof::Secrets;
 use crate::serve::{Server, accept};
 use crate::socket::{MarkedIds, PlaneSocket, Relay};
@@ -126,7 +126,7 @@ impl Plane {
                 .map_err(|error| failed(&error))?;
         let address = endpoint.local_addr().map_err(|error| failed(&error))?;
         let local = Arc::new(Local {
-            endpoint,
+            endpoint: RwLock::new(Some(endpoint)),
             tls,
             secrets,
             node: options.identity.node,
@@ -249,6 +249,18 @@ impl Plane {
 
     /// Closes the connections and the socket; the drives of peers are out of reach from then on.
     pub async fn stop(&self) {
+        let Some(endpoint) = self.end() else { return };
+        // Who does not hear of it sees silence.
+        let _ = tokio::time::timeout(FAREWELL, endpoint.wait_idle()).await;
+        drop(endpoint);
+        // Quinn closes the socket in a task of its own.
+        let waiting = Instant::now();
+        while self.relay.has_socket() && waiting.elapsed() < FAREWELL {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn end(&self) -> Option<Endpoint> {
         let (peers, drives) = {
             let mut routes = self.routes.lock();
             routes.stopped = true;
@@ -266,9 +278,13 @@ impl Plane {
         for peer in peers.into_values() {
             peer.stop();
         }
-        self.local.endpoint.close(code::STOPPED, b"stopped");
-        // Who does not hear of it sees silence.
-        let _ = tokio::time::timeout(FAREWELL, self.local.endpoint.wait_idle()).await;
+        self.local.close()
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        drop(self.end());
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::io::AsyncReadExt;
 
-use crate::limits::FRAME_STALL;
+use crate::limits::{FRAME_BYTES, FRAME_STALL};
 use crate::wire::{self, Frame, Malformed, Sums};
 
 /// Application error codes of streams (RESET_STREAM, STOP_SENDING).
@@ -100,6 +100,14 @@ impl From<WriteError> for StreamError {
 
 /// The next frame; None where the stream ends in front of one. Waits for its first byte as long as it takes.
 pub(crate) async fn read_frame(from: &mut RecvStream) -> Result<Option<Frame>, StreamError> {
+    read_short_frame(from, FRAME_BYTES).await
+}
+
+/// The same, refusing a body of more than `limit` bytes.
+pub(crate) async fn read_short_frame(
+    from: &mut RecvStream,
+    limit: usize,
+) -> Result<Option<Frame>, StreamError> {
     let mut prefix = [0; 4];
     let mut have = 0;
     while have < prefix.len() {
@@ -115,7 +123,11 @@ pub(crate) async fn read_frame(from: &mut RecvStream) -> Result<Option<Frame>, S
             Some(read) => have += read,
         }
     }
-    let mut body = vec![0; wire::body_len(prefix)?];
+    let len = wire::body_len(prefix)?;
+    if len > limit {
+        return Err(Malformed::TooLong(len).into());
+    }
+    let mut body = vec![0; len];
     match soon(from.read_exact(&mut body)).await? {
         Ok(()) => Ok(Some(Frame::decode(&body)?)),
         Err(ReadExactError::FinishedEarly(_)) => Err(Malformed::Length.into()),

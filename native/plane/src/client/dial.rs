@@ -85,8 +85,9 @@ async fn connect(local: &Arc<Local>, peer: NodeId, address: SocketAddr) -> Resul
     let mut config = ClientConfig::new(crypto);
     config.transport_config(local.transport.clone());
     config.initial_dst_cid_provider(Arc::new(marked_id));
-    let connecting = local
-        .endpoint
+    let endpoint = local.endpoint();
+    let connecting = endpoint
+        .ok_or_else(|| Failure::new("the shard plane is stopped"))?
         .connect_with(config, address, SERVER_NAME)
         .map_err(|error| Failure::new(format!("{address}: {error}")))?;
     let connection = connecting

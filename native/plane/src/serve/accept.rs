@@ -8,10 +8,10 @@ use super::Server;
 use super::memory::Share;
 use super::requests::serve;
 use crate::identity::NodeId;
-use crate::limits::{ACCEPT, STREAMS_PER_PEER, UNPROVEN};
+use crate::limits::{ACCEPT, CONNECTION_WINDOW_BYTES, HELLO_BYTES, STREAMS_PER_PEER, UNPROVEN};
 use crate::local::code;
 use crate::proof::{self, Role};
-use crate::stream::{StreamError, read_frame, write_frame};
+use crate::stream::{StreamError, read_short_frame, write_frame};
 use crate::tls::proven_node;
 use crate::wire::{Frame, OLDEST_VERSION, Refusal, VERSION};
 
@@ -24,7 +24,10 @@ pub(super) struct Context {
 
 /// Until the endpoint is closed.
 pub(crate) async fn accept(server: Arc<Server>) {
-    while let Some(incoming) = server.local.endpoint.accept().await {
+    let Some(endpoint) = server.local.endpoint() else {
+        return;
+    };
+    while let Some(incoming) = endpoint.accept().await {
         let Ok(slot) = server.unproven.clone().try_acquire_owned() else {
             incoming.refuse();
             continue;
@@ -73,7 +76,9 @@ async fn prove(
         region,
         process,
         proof,
-    }) = read_frame(&mut receive).await.map_err(text)?
+    }) = read_short_frame(&mut receive, HELLO_BYTES)
+        .await
+        .map_err(text)?
     else {
         connection.close(code::PROTOCOL, b"no hello");
         return Err(format!("{node} did not say hello"));
@@ -107,6 +112,7 @@ async fn prove(
         proof: local.secrets.prove(Role::Listener, &shared),
     };
     // Before the answer: the dialler asks as soon as it has it.
+    connection.set_receive_window(VarInt::from_u32(CONNECTION_WINDOW_BYTES));
     connection.set_max_concurrent_bi_streams(VarInt::from_u32(STREAMS_PER_PEER));
     server.add(node, &process, &connection);
     if let Err(error) = write_frame(&mut send, &welcome).await {

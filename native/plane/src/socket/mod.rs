@@ -43,7 +43,7 @@ impl PlaneSocket {
             );
         }
         let inner = TokioRuntime.wrap_udp_socket(socket)?;
-        let relay = Relay::new(inner.clone())?;
+        let relay = Relay::new(&inner)?;
         Ok(PlaneSocket { inner, relay })
     }
 

@@ -20,8 +20,8 @@ use crate::limits::RELAY_DATAGRAM_BYTES;
 const SWEEP: Duration = Duration::from_secs(2);
 
 pub(crate) struct Relay {
-    /// The socket that peers know.
-    outside: Arc<dyn AsyncUdpSocket>,
+    /// The socket that peers know, for as long as quinn has it.
+    outside: Weak<dyn AsyncUdpSocket>,
     outside_address: SocketAddr,
     state: Mutex<State>,
 }
@@ -47,10 +47,10 @@ impl Drop for Open {
 }
 
 impl Relay {
-    pub(super) fn new(outside: Arc<dyn AsyncUdpSocket>) -> io::Result<Arc<Relay>> {
+    pub(super) fn new(outside: &Arc<dyn AsyncUdpSocket>) -> io::Result<Arc<Relay>> {
         let outside_address = outside.local_addr()?;
         let relay = Arc::new(Relay {
-            outside,
+            outside: Arc::downgrade(outside),
             outside_address,
             state: Mutex::default(),
         });
@@ -66,6 +66,11 @@ impl Relay {
             state.open.clear();
             state.admission.clear();
         }
+    }
+
+    /// Whether the socket that peers know is still open.
+    pub(crate) fn has_socket(&self) -> bool {
+        self.outside.strong_count() > 0
     }
 
     /// Remote addresses that are relayed now.
@@ -136,8 +141,10 @@ impl Relay {
             segment_size: None,
             src_ip: own_ip,
         };
-        // Lost if the socket is full, as on any network.
-        let _ = self.outside.try_send(&transmit);
+        if let Some(outside) = self.outside.upgrade() {
+            // Lost if the socket is full, as on any network.
+            let _ = outside.try_send(&transmit);
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the plane's tests share: nodes in one process, each with an engine, drives in memory and a plane on loopback.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
+
+mod proxy;
 
 #[path = "../../../engine/tests/support/mod.rs"]
 mod engine;
@@ -13,6 +15,7 @@ use anvil_plane::limits::ReceiveLimits;
 use anvil_plane::{Identity, NodeId, PeerInfo, PeerState, Plane, PlaneOptions};
 pub use engine::{GENERATION, MemoryDrive, blob_id, body, limits, put, source};
 use parking_lot::Mutex;
+pub use proxy::Proxy;
 
 pub struct Node {
     pub engine: Arc<Engine>,
