@@ -36,8 +36,12 @@ impl ShardTarget for Forgetful {
         Box::pin(std::future::ready(Err(ShardError::NotFound)))
     }
 
-    fn delete(&self, _: ShardKey, _: u64) -> Operation<()> {
+    fn delete(&self, _: Vec<(ShardKey, u64)>) -> Operation<()> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn has(&self, shards: Vec<ShardKey>) -> Operation<Vec<bool>> {
+        Box::pin(std::future::ready(Ok(vec![false; shards.len()])))
     }
 }
 

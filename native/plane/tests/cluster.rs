@@ -2,7 +2,10 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use anvil_engine::{ReadOptions, UploadOptions};
+use parking_lot::Mutex;
 use support::{Node, blob_id, body, cluster, group, put, source, until};
 
 const BODY_BYTES: usize = 9 << 20;
@@ -65,6 +68,54 @@ fn a_node_that_is_away_is_left_out_and_its_blocks_are_rebuilt() {
         .drives
         .iter()
         .all(|(_, drive)| drive.count() == 1)));
+    for node in &nodes {
+        node.stop();
+    }
+}
+
+#[test]
+fn a_slow_member_is_overtaken_and_a_stalled_one_left_out() {
+    let nodes = cluster(3, 2);
+    group(&nodes, 4, 2);
+    let bytes = body(BODY_BYTES, 1);
+    let written = write(&nodes[0], 1, &bytes).expect("written");
+    let slow = &nodes[1].drives[0].1;
+    slow.stall(true);
+    assert!(read(&nodes[0], 1, &written).expect("overtaken") == bytes);
+    let again = write(&nodes[0], 2, &bytes).expect("left out");
+    assert_eq!(again.missing, [2]);
+    let small = write(&nodes[0], 3, &bytes[..5000]).expect("left out");
+    assert_eq!(small.missing, [2]);
+    slow.stall(false);
+    assert!(read(&nodes[2], 2, &again).expect("read") == bytes);
+    assert!(read(&nodes[2], 3, &small).expect("read") == bytes[..5000]);
+    for node in &nodes {
+        node.stop();
+    }
+}
+
+#[test]
+fn rot_on_a_peer_is_never_served_and_is_reported() {
+    let nodes = cluster(3, 2);
+    group(&nodes, 4, 2);
+    let damaged: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let told = damaged.clone();
+    nodes[0]
+        .engine
+        .set_damage_listener(Arc::new(move |damage| told.lock().push(damage.shard.index)));
+    let bytes = body(BODY_BYTES, 1);
+    let written = write(&nodes[0], 1, &bytes).expect("written");
+    nodes[1].drives[0].1.rot();
+    assert!(read(&nodes[0], 1, &written).expect("read") == bytes);
+    assert_eq!(*damaged.lock(), [2]);
+    // The lost shard is written again, over the network.
+    nodes[1].drives[0].1.wipe();
+    let blob = source(blob_id(1), &written, None);
+    let rebuilt = nodes[0].block_on(nodes[0].engine.rebuild_shard(blob, 2));
+    assert_eq!(rebuilt, Ok(()));
+    nodes[0].drives[0].1.wipe();
+    nodes[2].drives[1].1.wipe();
+    assert!(read(&nodes[2], 1, &written).expect("read") == bytes);
     for node in &nodes {
         node.stop();
     }

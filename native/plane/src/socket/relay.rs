@@ -36,7 +36,8 @@ struct State {
 
 /// An entry's socket and the task that carries its answers.
 struct Open {
-    socket: Arc<UdpSocket>,
+    /// Of the standard library: a socket of tokio refuses to send until its first event has come.
+    socket: std::net::UdpSocket,
     answers: JoinHandle<()>,
 }
 
@@ -104,7 +105,7 @@ impl Relay {
         }
         if let Some(open) = state.open.get(&from) {
             // A datagram that does not fit the socket is lost, as on any network.
-            let _ = open.socket.try_send(datagram);
+            let _ = open.socket.send(datagram);
         }
     }
 
@@ -127,8 +128,8 @@ impl Relay {
         let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect((Ipv4Addr::LOCALHOST, port))?;
         socket.set_nonblocking(true)?;
-        let socket = Arc::new(UdpSocket::from_std(socket)?);
-        let answers = tokio::spawn(carry(Arc::downgrade(self), socket.clone(), peer, own_ip));
+        let answering = UdpSocket::from_std(socket.try_clone()?)?;
+        let answers = tokio::spawn(carry(Arc::downgrade(self), answering, peer, own_ip));
         Ok(Open { socket, answers })
     }
 
@@ -149,12 +150,7 @@ impl Relay {
 }
 
 /// The listener's answers to one peer.
-async fn carry(
-    relay: Weak<Relay>,
-    socket: Arc<UdpSocket>,
-    peer: SocketAddr,
-    own_ip: Option<IpAddr>,
-) {
+async fn carry(relay: Weak<Relay>, socket: UdpSocket, peer: SocketAddr, own_ip: Option<IpAddr>) {
     let mut buffer = vec![0; RELAY_DATAGRAM_BYTES];
     loop {
         match socket.recv(&mut buffer).await {

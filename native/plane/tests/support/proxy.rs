@@ -47,28 +47,30 @@ async fn carry(outside: Arc<UdpSocket>, port: u16, state: Arc<State>) {
     let mut inside: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut buffer = vec![0; 65_536];
     while let Ok((len, from)) = outside.recv_from(&mut buffer).await {
-        if !inside.contains_key(&from) {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .expect("a socket");
-            socket
-                .connect((Ipv4Addr::LOCALHOST, port))
-                .await
-                .expect("connected");
-            let socket = Arc::new(socket);
-            tokio::spawn(carry_back(
-                socket.clone(),
-                outside.clone(),
-                from,
-                state.clone(),
-            ));
-            inside.insert(from, socket);
-        }
+        let known = inside.get(&from).cloned();
+        let socket = match known {
+            Some(socket) => socket,
+            None => {
+                let socket = Arc::new(connected(port).await);
+                let back = carry_back(socket.clone(), outside.clone(), from, state.clone());
+                tokio::spawn(back);
+                inside.insert(from, socket.clone());
+                socket
+            }
+        };
         if !state.cut.load(Relaxed) {
             state.carried.fetch_add(1, Relaxed);
-            let _ = inside[&from].send(&buffer[..len]).await;
+            let _ = socket.send(&buffer[..len]).await;
         }
     }
+}
+
+async fn connected(port: u16) -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await;
+    let socket = socket.expect("a socket");
+    let peer = (Ipv4Addr::LOCALHOST, port);
+    socket.connect(peer).await.expect("connected");
+    socket
 }
 
 async fn carry_back(
