@@ -53,7 +53,7 @@ class Member {
       throw new Error(`the other process ended with ${String(code)}`)
     })
     const [message] = (await Promise.race([once(this.child, 'message', { signal: gone.signal }), ended])) as [{ answer?: unknown; error?: string }]
-    ended.catch(() => {})
+    ended.catch(() => {}) // the message won the race; what is given up below is nobody's error
     gone.abort()
     if (message.error !== undefined) throw new Error(message.error)
     return message.answer
