@@ -303,7 +303,7 @@ test('nodes and their leases, drives, named leases, the deployment', async () =>
   assert.equal(await t.metadata.renewLease(node.nodeId, 'second', 5000, null), true)
   assert.equal(await t.metadata.renewLease('unknown' as NodeId, 'p', 5000, null), false)
   const [stored] = await t.metadata.nodes()
-  assert.deepEqual({ ...stored, leaseUntilMs: 0 }, { ...node, version: '2', leaseUntilMs: 0, lease: 'held' })
+  assert.deepEqual({ ...stored, leaseUntilMs: 0 }, { ...node, version: '2', leaseUntilMs: 0, awayMs: 0, lease: 'held' })
   assert.ok(stored!.leaseUntilMs > Date.now())
   await t.sql('DELETE FROM nodes')
 
