@@ -31,7 +31,7 @@ const numbers = {
 }
 
 const { values } = parseArgs({
-  options: Object.fromEntries(Object.entries(numbers).map(([name, value]) => [name, { type: 'string' as const, default: value }])),
+  options: Object.fromEntries(Object.entries({ ...numbers, 'slow-kind': 'cpu' }).map(([name, value]) => [name, { type: 'string' as const, default: value }])),
 })
 
 function option(name: keyof typeof numbers): number {
@@ -40,12 +40,19 @@ function option(name: keyof typeof numbers): number {
   return value
 }
 
+function slowKind(): Scenario['slowKind'] {
+  const kind = values['slow-kind']
+  if (kind !== 'cpu' && kind !== 'io') throw new Error('--slow-kind is cpu or io')
+  return kind
+}
+
 const scenario: Omit<Scenario, 'seed'> = {
   nodes: option('nodes'),
   seconds: option('seconds'),
   loss: option('loss'),
   slow: option('slow'),
   slowSeconds: option('slow-seconds'),
+  slowKind: slowKind(),
   kill: option('kill'),
   join: option('join'),
   leave: option('leave'),

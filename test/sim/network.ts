@@ -23,6 +23,9 @@ export interface SimNode {
   slow: boolean
   /** What it does, and what reaches it, waits until then. */
   blockedUntilMs: number
+  /** It runs, but what it sends and what reaches it waits until then. */
+  cutUntilMs: number
+  outbox: (() => void)[]
   mail: { from: SimNode; message: Message }[]
   tickAtMs: number
   startedMs: number
@@ -97,6 +100,16 @@ export class Network {
     this.at(node.blockedUntilMs, () => this.wake(node))
   }
 
+  /** Its timers run; its messages wait, in both directions. */
+  delay(node: SimNode, ms: number): void {
+    node.cutUntilMs = this.nowMs + ms
+    this.at(node.cutUntilMs, () => {
+      if (node.cutUntilMs > this.nowMs) return
+      for (const send of node.outbox.splice(0)) send()
+      for (const { from, message } of node.mail.splice(0)) this.deliver(node, from, message)
+    })
+  }
+
   /** Messages between two nodes of which this holds are lost. */
   partition(separates: ((a: SimNode, b: SimNode) => boolean) | null): void {
     this.cut = separates
@@ -124,6 +137,8 @@ export class Network {
       left: false,
       slow: false,
       blockedUntilMs: 0,
+      cutUntilMs: 0,
+      outbox: [],
       mail: [],
       tickAtMs: Infinity,
       startedMs: this.nowMs,
@@ -155,7 +170,7 @@ export class Network {
 
   private deliver(node: SimNode, from: SimNode, message: Message): void {
     if (!node.running) return
-    if (node.blockedUntilMs > this.nowMs) {
+    if (node.blockedUntilMs > this.nowMs || node.cutUntilMs > this.nowMs) {
       if (node.mail.length < MAX_MAIL) node.mail.push({ from, message })
       return
     }
@@ -191,6 +206,12 @@ export class Network {
     kind.messages++
     kind.bytes += bytes
     this.sent.set(message.kind, kind)
+    if (from.cutUntilMs > this.nowMs) {
+      if (from.outbox.length < MAX_MAIL) from.outbox.push(() => this.transmit(from, to, message, isStream))
+    } else this.transmit(from, to, message, isStream)
+  }
+
+  private transmit(from: SimNode, to: SimNode | undefined, message: Message, isStream: boolean): void {
     if (to === undefined || !to.running || this.cut?.(from, to) === true) return
     let delayMs = 1 + Math.floor(3 * this.random())
     if (this.options.loss > 0) {

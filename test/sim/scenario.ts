@@ -13,6 +13,8 @@ export interface Scenario {
   /** Share of nodes that get CPU only in bursts, from second 5 on for slowSeconds. */
   slow: number
   slowSeconds: number
+  /** `cpu`: timers and messages wait; `io`: messages alone, as in Lifeguard's experiments. */
+  slowKind: 'cpu' | 'io'
   /** Killed one after the other, evenly over the first half of the time. */
   kill: number
   join: number
@@ -167,7 +169,8 @@ export function play(scenario: Scenario): Outcome {
     const cycle = (): void => {
       if (network.nowMs >= endMs || !node.running) return
       const blockedMs = Math.min(logUniform(128, 8192), endMs - network.nowMs)
-      network.block(node, blockedMs)
+      if (scenario.slowKind === 'cpu') network.block(node, blockedMs)
+      else network.delay(node, blockedMs)
       network.at(network.nowMs + blockedMs + logUniform(1, 1024), cycle)
     }
     network.at(WARM_UP_MS, cycle)

@@ -10,6 +10,7 @@ const calm: Scenario = {
   loss: 0,
   slow: 0,
   slowSeconds: 60,
+  slowKind: 'cpu',
   kill: 0,
   join: 0,
   leave: 0,

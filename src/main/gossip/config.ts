@@ -20,8 +20,13 @@ export const DEFAULTS: SwimConfig = {
   packetBytes: 1200,
 }
 
-/** How often a piece of news is sent by each node that holds it, with n members. */
-export const retransmits = (config: SwimConfig, members: number): number => config.retransmitFactor * Math.ceil(Math.log10(members + 1))
+/** So few members are all told at once. */
+export const FEW_MEMBERS = 16
+
+/** How often a piece of news is sent by each node that holds it. */
+export function retransmits(config: SwimConfig, members: number): number {
+  return Math.max(config.retransmitFactor * Math.ceil(Math.log10(members + 1)), Math.min(members - 1, FEW_MEMBERS))
+}
 
 /**
  * How long a member stays suspected once `confirmations` others than the first have accused it (Lifeguard: Dadgar, Phillips,

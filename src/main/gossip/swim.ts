@@ -4,7 +4,7 @@
  */
 import type { NodeId } from '../../shared/ids.ts'
 import type { ClusterEvent, Member } from '../membership/contract.ts'
-import { DEFAULTS } from './config.ts'
+import { DEFAULTS, FEW_MEMBERS } from './config.ts'
 import type { Message, News, Output, SwimCore, SwimOptions } from './contract.ts'
 import { Core } from './core.ts'
 import { Events } from './events.ts'
@@ -23,8 +23,6 @@ import { WireError } from './wire.ts'
 
 /** A loop this late says something about this node's health. */
 const UNWELL_LAG_MS = 250
-/** So few are all told at once. */
-const FEW_MEMBERS = 16
 
 export class Swim implements SwimCore {
   private readonly core: Core
@@ -160,6 +158,10 @@ export class Swim implements SwimCore {
 
   private hear(message: Message, from: NodeId): void {
     const { core } = this
+    if (from === core.selfId) {
+      core.problem(from, 'duplicate-node', 'another process speaks with this node\'s key: a copied state directory?')
+      return
+    }
     const before = core.table.get(from)
     const stranger = before === undefined
     const missing = 'news' in message ? message.news.map((news) => this.hearNews(news, from)).find((key) => key !== null) : undefined
