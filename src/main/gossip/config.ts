@@ -20,12 +20,13 @@ export const DEFAULTS: SwimConfig = {
   packetBytes: 1200,
 }
 
-/** So few members are all told at once. */
+/** So few others are all told at once. */
 export const FEW_MEMBERS = 16
 
 /** How often a piece of news is sent by each node that holds it. */
 export function retransmits(config: SwimConfig, members: number): number {
-  return Math.max(config.retransmitFactor * Math.ceil(Math.log10(members + 1)), Math.min(members - 1, FEW_MEMBERS))
+  const toAll = members - 1 <= FEW_MEMBERS ? members - 1 : 0
+  return Math.max(toAll, config.retransmitFactor * Math.ceil(Math.log10(members + 1)))
 }
 
 /**

@@ -91,7 +91,7 @@ export interface SwimConfig {
   gossipIntervalMs: number
   /** To so many members each time. @default 3 */
   gossipFanout: number
-  /** Each piece of news is sent `retransmitFactor * ceil(log10(n + 1))` times, and by each of up to 16 members to all others. @default 4 */
+  /** Each piece of news is sent `retransmitFactor * ceil(log10(n + 1))` times, and among at most 17 members to each of the others. @default 4 */
   retransmitFactor: number
   /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeEndMs`, and never below suspicionFloorMs. @default 4 */
   suspicionFactor: number
