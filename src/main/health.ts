@@ -23,19 +23,21 @@ export interface HealthInput {
   drives: readonly LocalDrive[]
   /** Whether any drive, here or on another node, can be read. */
   readable: boolean
+  /** Members that cannot be had, a line each. */
+  absentMembers: readonly string[]
   /** What a single loss could cost (`lossWarnings`). */
   lossWarnings: readonly string[]
 }
 
-function warningsOf({ drives, lossWarnings }: HealthInput): string[] {
+function warningsOf({ drives, absentMembers, lossWarnings }: HealthInput): string[] {
   const troubled = drives.filter(({ state }) => state !== 'online').map(({ path, state, reason }) => `drive ${path} is ${state}: ${reason}`)
-  return [...troubled, ...lossWarnings]
+  return [...troubled, ...absentMembers, ...lossWarnings]
 }
 
 /** Liveness: the process answers. Degraded is alive. */
 export function nodeHealth(input: HealthInput): Health {
-  const { version, metadata, code, drives } = input
-  const troubled = metadata.state !== 'ok' || code === null || drives.some((drive) => drive.state !== 'online')
+  const { version, metadata, code, drives, absentMembers } = input
+  const troubled = metadata.state !== 'ok' || code === null || absentMembers.length > 0 || drives.some((drive) => drive.state !== 'online')
   return {
     ok: true,
     body: {

@@ -136,7 +136,8 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
   await lease.start()
-  const { membership, transport, drives: cluster, leave } = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
+  const joined = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
+  const { membership, transport, drives: cluster } = joined
   membership.on('event', hear)
 
   const redundancy = began('redundancy', new Redundancy({ metadata: storage.metadata, readable: () => cluster.reachable, logger }), (part) => part.stop())
@@ -144,6 +145,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   const health = new HealthReport(() => ({
     version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
     readable: cluster.reachable.length > 0,
+    absentMembers: absentMembers(joined),
     lossWarnings: lossWarnings({
       plan: storage.groups.code, placeable: view().drives, risk: redundancy.risk, nameOf: nodeName(membership),
       refusesUnprotected: view().everTwoDrives && !config.allowUnprotectedWrites,
@@ -198,16 +200,16 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   })
   began('metrics', await openMetrics(config, metrics, logger), (part) => part.close())
 
-  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, peers, { embedded: databases.embedded, exports }), logger), (part) => part.close())
+  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, joined, { embedded: databases.embedded, exports }), logger), (part) => part.close())
   await requireFreePort(http)
-  await peers.found()
+  await joined.found()
   const { port } = await serving.listen()
   // requests end before what serves them: drained first, although the gateways were made before other parts
   const stop = async (): Promise<void> => {
     draining = true
     grpc.setServing(false)
     // from the goodbye on the others write nothing new to these drives; the shard plane serves them until its end
-    await Promise.all([leave(), serving.drain(DRAIN_MS)])
+    await Promise.all([joined.leave(), serving.drain(DRAIN_MS)])
     await stopAll()
   }
   return { port, databases, failed, stop }
@@ -247,6 +249,16 @@ async function openMetrics({ metrics: listen }: Config, text: () => Promise<stri
   } catch (error) {
     throw new StartError([`ANVIL_METRICS_BIND_ADDR is ${listen.host}:${listen.port}, must be an address that this node can listen on: ${(error as Error).message}`])
   }
+}
+
+/** Members that should be there and cannot be had. Those that said goodbye are not missed. */
+function absentMembers({ membership, drives }: Peers): string[] {
+  const name = nodeName(membership)
+  return membership.members.flatMap(({ nodeId, state }) => {
+    if (state === 'dead') return [`${name(nodeId)} is dead`]
+    if (state === 'suspect') return [`${name(nodeId)} is suspected to be dead`]
+    return state === 'alive' && !drives.answers(nodeId) ? [`${name(nodeId)} is alive, but its shard plane does not answer`] : []
+  })
 }
 
 /** A node as people know it: its id, and where it is. */
@@ -301,7 +313,8 @@ class HealthReport {
   }
 
   warn(): void {
-    const warnings = new Set(this.body.warnings)
+    // drives and members have said in the log what they are
+    const warnings = new Set(this.#input().lossWarnings)
     for (const warning of warnings) if (!this.#warned.has(warning)) this.#logger.warn(warning)
     this.#warned = warnings
   }

@@ -12,7 +12,7 @@ export interface ClusterOptions extends NodeOptions {
   /** Nodes that are started together. */
   nodes: number
   /** Environment of one node, by its number. */
-  envOf?: (index: number) => Record<string, string>
+  envOf?: (index: number) => Record<string, string> | undefined
 }
 
 export const CLUSTER_REGION = 'us-east-1'
