@@ -61,6 +61,8 @@ test('/metrics adds up what all threads did', async () => {
   assert.ok(value('anvil_s3_sent_bytes_total') >= 800_000)
   assert.ok(value('anvil_metadata_batch_rows_sum') >= 8)
   assert.equal(value('anvil_database_up{database="regional"}'), 1)
+  assert.equal(value('anvil_members{state="alive"}'), 1)
+  assert.match(text, /^anvil_gossip_health \d+$/m)
   assert.match(text, /anvil_drive_fsyncs_total\{drive="[0-9a-f]{32}"/)
   assert.match(text, /anvil_event_loop_lag_seconds\{thread="gateway-2"/)
   assert.equal((await fetch(`http://${node.env['ANVIL_METRICS_BIND_ADDR']}/other`)).status, 404)

@@ -46,6 +46,13 @@ export class Proofs {
     this.#begin(connection)
   }
 
+  /** An outgoing connection: nobody waits for it any more when its dial was given up a moment too early. */
+  expect(connection: Connection): void {
+    setTimeout(() => {
+      if (!this.#proven.has(connection) && !this.#unproven.has(connection)) connection.abort(new Error('nobody waits for this connection'))
+    }, PROOF_TIMEOUT_MS).unref()
+  }
+
   /** A stream of the handshake protocol on an incoming connection. */
   async answer(stream: Stream, connection: Connection): Promise<void> {
     const entry = this.#unproven.get(connection)

@@ -101,6 +101,7 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
       this.#listening = { host: listen.host, port: bound.port }
       node.addEventListener('connection:open', ({ detail }) => {
         if (detail.direction === 'inbound') this.#proofs.await(detail)
+        else this.#proofs.expect(detail)
       })
       await node.handle(HANDSHAKE_PROTOCOL, (stream, connection) => this.#proofs.answer(stream, connection), { maxInboundStreams: 2 })
       await node.handle(PACKET_PROTOCOL, (stream, connection) => this.#receivePackets(stream, connection), { maxInboundStreams: 4 })
