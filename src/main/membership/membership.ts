@@ -231,7 +231,7 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   }
 
   async #contact(addr: string, message: Message): Promise<void> {
-    if (this.#isPeer(addr)) return
+    if (this.#isKnown(addr)) return
     try {
       const { nodeId } = await this.#transport.connect(addr)
       this.#problems.clear(addr)
@@ -242,10 +242,13 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
     }
   }
 
-  /** An address with a node id: whether that node is alive and connected. */
-  #isPeer(addr: string): boolean {
-    const nodeId = addr.split('/p2p/')[1] as NodeId | undefined
-    return nodeId !== undefined && this.#transport.isConnected(nodeId) && this.#core.member(nodeId)?.state === 'alive'
+  /**
+   * An address with a node id, of a member that is known there: the core reaches it by itself, also when it is gone. Dialling
+   * it as an address too would only tell the same problem twice.
+   */
+  #isKnown(addr: string): boolean {
+    const [plain = '', nodeId] = addr.split('/p2p/')
+    return nodeId !== undefined && this.#core.member(nodeId as NodeId)?.addrs.includes(plain) === true
   }
 
   #changed(member: Member, before: MemberState | null): void {
@@ -295,7 +298,7 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   #onDiscovered(addrs: string[]): void {
     this.#do(() => {
       for (const addr of addrs) {
-        if (!this.#isPeer(addr) && this.#discoveries.admits(addr, nowMs())) this.#core.contact(addr, nowMs())
+        if (!this.#isKnown(addr) && this.#discoveries.admits(addr, nowMs())) this.#core.contact(addr, nowMs())
       }
     })
   }
