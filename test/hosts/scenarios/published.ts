@@ -52,10 +52,15 @@ export const publishedPorts = (runtime: Runtime): Scenario => ({
     const anvil2 = runtime.node(stage, furtherNode(host, 2, a, inside.namespace))
     await step(`anvil2 starts in it: within ${JOIN_MS / 1000} s both sides have it and new shards lie on it`, () =>
       joined(stage, { databases, objects, first, seen: [a], node: anvil2, by: anvil1 }))
-    await step('each node serves the objects of the other', async () => {
+    // anvil2 has never sent anything there, so no translation is open: its ports alone let anvil3 in.
+    const c = await joinHost(owner, 3)
+    after(() => c.namespace.remove())
+    const anvil3 = runtime.node(stage, furtherNode(c, 3, host))
+    await step('anvil3 on a third host joins through the published port of anvil2', () =>
+      joined(stage, { databases, objects, first, seen: [a, host], node: anvil3, by: anvil1 }))
+    await step('every node serves the objects of the others', async () => {
       await objects.put(anvil2, 'through-anvil2')
-      await objects.check(anvil1)
-      await objects.check(anvil2)
+      for (const node of [anvil1, anvil2, anvil3]) await objects.check(node)
     })
   },
 })

@@ -60,6 +60,19 @@ export const tutorial = (runtime: Runtime): Scenario => ({
       for (const node of nodes) await objects.check(node)
     })
 
+    const stranger = await joinHost(owner, 5)
+    after(() => stranger.namespace.remove())
+    await step('a node with another ANVIL_CLUSTER_SECRET is not let in, and says why', async () => {
+      const settings = furtherNode(stranger, 5, b)
+      const node = runtime.node(stage, { ...settings, env: { ...settings.env, ANVIL_CLUSTER_SECRET: 'not the secret of this cluster' } })
+      await node.launch()
+      await until('it names the secret in its log', async () => /wrong-secret/.test(await node.log()), { timeoutMs: PATIENCE_MS, detail: () => logTail(node) })
+      assert.ok(first.last !== null && !isAlive(first.last, stranger.address), 'anvil1 does not have it as a member')
+      note((await node.log()).split('\n').filter((line) => /wrong-secret/.test(line)).slice(0, 2).join('\n'))
+      await node.dispose()
+    })
+
+    const firstId = first.last?.nodeId
     await step('anvil1 ends on SIGTERM, and the others say that it has left', async () => {
       assert.equal(await anvil1.stop(), 0, await logTail(anvil1))
       await second.until('anvil1 has left', (state) => nodeOn(state, a.address)?.state === 'left', PATIENCE_MS)
@@ -73,7 +86,7 @@ export const tutorial = (runtime: Runtime): Scenario => ({
       await startNode(anvil1)
       await second.until('anvil1 is back', (state) => isAlive(state, a.address), PATIENCE_MS)
       await first.until('all four are alive', (state) => nodes.every((node) => isAlive(state, node.host.address)), PATIENCE_MS)
-      assert.equal(first.last?.nodes.length, nodes.length, 'it is the member that it was')
+      assert.equal(second.last === null ? null : nodeOn(second.last, a.address)?.id, firstId, 'it is the member that it was')
       await objects.check(anvil1)
     })
   },
@@ -92,18 +105,19 @@ export interface Joining {
 }
 
 /**
- * Starts the node and waits until it is in, with a limit that counts from its start. On a machine that others keep busy it
- * counts from its first answer, since the start of a process alone may take longer there.
+ * Starts the node and waits until it is in, within JOIN_MS from its start. A machine that others keep busy is not held to
+ * that: the start of a process alone may take longer there.
  */
 export async function joined(stage: Stage, { databases, objects, first, seen, node, by }: Joining): Promise<ClusterWatch> {
   const began = performance.now()
   const took = (): number => performance.now() - began
   await node.launch()
   const answering = untilReady(node).then(took)
+  answering.catch(() => undefined) // awaited below; what fails before says more
+  const itself = watch(stage, node)
   const { address } = node.host
   const here = await first.until(`${node.name} is a member`, (state) => isAlive(state, address), PATIENCE_MS)
   const there = took()
-  const itself = watch(stage, node)
   await itself.until('the others are members', (state) => seen.every((host) => isAlive(state, host.address)), PATIENCE_MS)
   const both = took()
   const id = nodeOn(here, address)?.id ?? ''
@@ -117,8 +131,8 @@ export async function joined(stage: Stage, { databases, objects, first, seen, no
   const ready = await answering
   const busy = (os.loadavg()[0] ?? 0) > os.availableParallelism()
   const figures = `ready after ${seconds(ready)}, a member on the other side after ${seconds(there)}, on both sides after ${seconds(both)}, with new shards after ${seconds(placed)}`
-  stage.note(`${figures}${busy ? ' (on a busy machine)' : ''}`)
-  assert.ok(placed - (busy ? ready : 0) <= JOIN_MS, figures)
+  stage.note(`${figures}${busy ? ' (the machine is busy: not held to the limit)' : ''}`)
+  assert.ok(busy || placed <= JOIN_MS, figures)
   return itself
 }
 
