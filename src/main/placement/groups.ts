@@ -45,6 +45,8 @@ export class PlacementGroups {
   readonly #slotGroups = new Map<number, PgId>()
   #slotsVersion = -1
   #plan: PlacementPlan | null = null
+  /** Of that view; made when it is asked for. */
+  #wanted: ReadonlySet<string> | null = null
   readonly #known = new Map<PgId, PlacementGroup>()
   readonly #loading = new Map<PgId, Promise<PlacementGroup>>()
   readonly #inUse = new Map<PgId, number>()
@@ -126,12 +128,13 @@ export class PlacementGroups {
   }
 
   /** Members of the slots under the present view: groups of other members can be sealed (DESIGN §7). */
-  wanted(): Set<string> {
+  wanted(): ReadonlySet<string> {
     this.#refreshView()
     const plan = this.#plan
     if (plan === null) return new Set()
     const { drives } = this.#options.view()
-    return new Set(allWinners(PLACEMENT_SLOTS, drives, plan).map((members) => memberKey(plan.k, plan.m, members)))
+    this.#wanted ??= new Set(allWinners(PLACEMENT_SLOTS, drives, plan).map((members) => memberKey(plan.k, plan.m, members)))
+    return this.#wanted
   }
 
   /** Takes no more uploads into a group: it is closed, or will not take a certain blob. Its slots get another one. */
@@ -180,6 +183,7 @@ export class PlacementGroups {
     if (view.version === this.#slotsVersion) return
     this.#slotsVersion = view.version
     this.resetSlots()
+    this.#wanted = null
     this.#plan = chooseErasureCode(view.drives, this.#options.erasureCode)
   }
 

@@ -5,6 +5,7 @@
  */
 import { createHash } from 'node:crypto'
 import { assert } from '../../shared/errors.ts'
+import { PLACEMENT_SLOTS } from '../../shared/limits.ts'
 import type { PlacementPlan } from './erasure-code.ts'
 import { boundsOf, weightOf, zoneOf, type Bounds, type PlacementDrive } from './failure-domains.ts'
 
@@ -15,7 +16,22 @@ function unitHash(slot: number, driveId: string): number {
   return (bits + 0.5) / 2 ** 52
 }
 
-const score = (slot: number, drive: PlacementDrive): number => -weightOf(drive) / Math.log(unitHash(slot, drive.driveId))
+/** Logarithms of the hashes of a drive, by slot; NaN where not computed yet. A thousand drives of 256 slots take half a second anew. */
+const logarithms = new Map<string, Float64Array>()
+const MAX_REMEMBERED_DRIVES = 4096
+
+function logHash(slot: number, driveId: string): number {
+  if (slot >= PLACEMENT_SLOTS) return Math.log(unitHash(slot, driveId))
+  let known = logarithms.get(driveId)
+  if (known === undefined) {
+    if (logarithms.size >= MAX_REMEMBERED_DRIVES) logarithms.clear()
+    logarithms.set(driveId, (known = new Float64Array(PLACEMENT_SLOTS).fill(Number.NaN)))
+  }
+  if (Number.isNaN(known[slot])) known[slot] = Math.log(unitHash(slot, driveId))
+  return known[slot]!
+}
+
+const score = (slot: number, drive: PlacementDrive): number => -weightOf(drive) / logHash(slot, drive.driveId)
 
 /**
  * The k + m drives of a slot, best first: index i of the placement group lies on the i-th. No node and no zone holds more
