@@ -11,7 +11,7 @@ import { signedRequest } from '../support/raw-http.ts'
 import { s3Path } from '../support/sigv4.ts'
 import { until } from '../support/until.ts'
 import { sameBytes } from './objects/context.ts'
-import { untilStatus, type Status } from './status.ts'
+import { status, untilStatus, type Status } from './status.ts'
 
 const MIB = 1024 * 1024
 const BUCKET = 'cluster'
@@ -196,6 +196,31 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
     assert.equal(await readAll(cluster, cluster.node(1)), written.size)
     await write(cluster, cluster.node(2))
   })
+})
+
+test('two hosts with three drives each: either may go', async () => {
+  written.clear()
+  const cluster = await TestCluster.started({ nodes: 2, drives: 3 })
+  try {
+    const [one, other] = cluster.nodes as [NodeProcess, NodeProcess]
+    assert.equal((await clusterState(one)).code, '3+3')
+    await one.s3().send(new CreateBucketCommand({ Bucket: BUCKET }))
+    await write(cluster, one)
+    await write(cluster, other)
+    await other.kill()
+    assert.equal(await readAll(cluster, one), written.size)
+    await until('a write is acknowledged', async () => (await put(one, 'alone', bytes(50_000, 1))).status === 200, { detail: () => cluster.logTails() })
+    written.set('alone', { seed: 1, size: 50_000 })
+    await until('the warning is there', async () => (await status(one)).health.warnings.some((line) => line.includes('the loss of')), { detail: () => cluster.logTails() })
+    await other.start()
+    await cluster.untilWhole()
+    assert.equal((await clusterState(other)).code, '3+3')
+    await one.kill()
+    await untilStatus(other, 'the other host is alone', ({ health }) => health.code === '1+2')
+    await until('everything but what was written alone is read', async () => (await readAll(cluster, other, 503)) >= written.size - 1, { detail: () => cluster.logTails() })
+  } finally {
+    await cluster.dispose()
+  }
 })
 
 test('a node waits while the global database holds no deployment, and a port for peers that is taken stops the start', async () => {

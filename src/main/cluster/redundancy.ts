@@ -9,11 +9,13 @@ export interface RedundancyOptions {
   /** Drives that can be read now. */
   readable(): readonly ReadableDrive[]
   logger: Logger
-  /** @default 5 s */
+  /** How often it is seen whether drives came or went. @default 5 s */
   everyMs?: number
 }
 
 const EVERY_MS = 5000
+/** While no drive comes or goes, what is at risk changes slowly, and the groups are many. */
+const LOOK_AGAIN_MS = 30_000
 const NONE: LossRisk = { unreadable: [], nextDrive: [], nodes: new Map() }
 /** Groups that are looked into at a time; more are taken to hold data. */
 const MAX_LOOKED_INTO = 200
@@ -23,6 +25,8 @@ export class Redundancy {
   /** Closed groups without a blob: none comes any more. */
   readonly #empty = new Set<PgId>()
   #risk = NONE
+  #lookedMs = -Infinity
+  #lookedAt = ''
   #timer: NodeJS.Timeout | null = null
   #looking: Promise<void>
   #stopped = false
@@ -57,6 +61,8 @@ export class Redundancy {
 
   async #look(): Promise<void> {
     const { metadata, readable } = this.#options
+    const now = readable().map((drive) => drive.driveId).join()
+    if (now === this.#lookedAt && performance.now() - this.#lookedMs < LOOK_AGAIN_MS) return
     const groups = (await metadata.placementGroups()).filter((group) => !this.#empty.has(group.id))
     const drives = readable()
     const first = lossRisk(groups, drives)
@@ -68,6 +74,8 @@ export class Redundancy {
       if (looked++ >= MAX_LOOKED_INTO || (await this.#holdsData(group))) held.push(group)
     }
     this.#risk = lossRisk(held, drives)
+    this.#lookedAt = now
+    this.#lookedMs = performance.now()
   }
 
   async #holdsData(group: PlacementGroup): Promise<boolean> {
