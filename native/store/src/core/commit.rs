@@ -51,7 +51,7 @@ impl Core {
         let mut batch = Batch::new(active.place, active.tail);
         let first_lsn = log.next_lsn;
         let mut planned_answers: Vec<Result<()>> = Vec::new();
-        let removed = {
+        let (removed, seals) = {
             let index = self.index.read();
             let mut view = View::new(&index, active.place.epoch);
             for op in ops {
@@ -76,26 +76,17 @@ impl Core {
                     Err(error) => planned_answers.push(Err(error)),
                 }
             }
-            view.removed
+            (view.removed, view.seals)
         };
-        let mut written = Ok(());
-        if !batch.records.is_empty() {
-            // A moved record keeps its number; the batch must have one of its own all the same.
-            log.next_lsn = log.next_lsn.max(first_lsn + 1);
-            batch.finish();
-            if batch.len > active.size - active.tail {
-                return Err(StoreError::Invalid("larger than a segment".into()));
-            }
-            written = self.write_batch(log, &active, &batch);
-            if let Err(error) = &written {
-                for answer in &mut planned_answers {
-                    // A refusal may rest on a generation or a removal that was part of the batch.
-                    if matches!(
-                        answer,
-                        Ok(()) | Err(StoreError::StaleGeneration { .. } | StoreError::NotFound)
-                    ) {
-                        *answer = Err(error.clone());
-                    }
+        let written = self.write_planned(log, &active, batch, first_lsn);
+        if let Err(error) = &written {
+            for answer in &mut planned_answers {
+                // A refusal may rest on a generation or a removal that was part of the batch.
+                if matches!(
+                    answer,
+                    Ok(()) | Err(StoreError::StaleGeneration { .. } | StoreError::NotFound)
+                ) {
+                    *answer = Err(error.clone());
                 }
             }
         }
@@ -105,8 +96,28 @@ impl Core {
                 .values_mut()
                 .for_each(|open| open.removed |= removed.contains(&open.key));
         }
+        seals.into_iter().for_each(|id| self.seal_ended(id));
         answers.append(&mut planned_answers);
         Ok(())
+    }
+
+    fn write_planned(
+        &self,
+        log: &mut Log,
+        active: &Active,
+        mut batch: Batch,
+        first_lsn: u64,
+    ) -> Result<()> {
+        if batch.records.is_empty() {
+            return Ok(());
+        }
+        // A moved record keeps its number; the batch must have one of its own all the same.
+        log.next_lsn = log.next_lsn.max(first_lsn + 1);
+        batch.finish();
+        if batch.len > active.size - active.tail {
+            return Err(StoreError::Invalid("larger than a segment".into()));
+        }
+        self.write_batch(log, active, &batch)
     }
 
     fn write_batch(&self, log: &mut Log, active: &Active, batch: &Batch) -> Result<()> {

@@ -100,6 +100,8 @@ pub struct View<'a> {
     generations: HashMap<u64, u64>,
     /// Keys that the batch removes, whether there is a record or not.
     pub removed: HashSet<ShardKey>,
+    /// Streams that the batch seals.
+    pub seals: Vec<u64>,
 }
 
 impl<'a> View<'a> {
@@ -110,6 +112,7 @@ impl<'a> View<'a> {
             shards: HashMap::new(),
             generations: HashMap::new(),
             removed: HashSet::new(),
+            seals: Vec::new(),
         }
     }
 
@@ -200,10 +203,13 @@ impl Core {
             Op::Seal { generation, stream } => {
                 view.check_generation(stream.key.pg, *generation)?;
                 // Removed by an earlier batch, or earlier in this one.
-                let open = self.streams.lock().get(&stream.id).copied();
-                if open.is_none_or(|open| open.removed) || view.removed.contains(&stream.key) {
-                    return Err(StoreError::NotFound);
+                match self.streams.lock().get_mut(&stream.id) {
+                    Some(open) if !open.removed && !view.removed.contains(&stream.key) => {
+                        open.sealing = true;
+                    }
+                    _ => return Err(StoreError::NotFound),
                 }
+                view.seals.push(stream.id);
                 view.raise_generation(stream.key.pg, *generation, &mut out);
                 let mut header = Header::new(Kind::Sealed, stream.key);
                 (header.generation, header.written_ms) = (*generation, stream.written_ms);

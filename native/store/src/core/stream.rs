@@ -27,6 +27,10 @@ pub struct OpenStream {
     pub bytes: u64,
     /// The shard was deleted while it was being written: it must not be sealed.
     pub removed: bool,
+    /// Its Sealed record is on its way to the log: until that has come to its end, nobody can say whether the file is needed.
+    pub sealing: bool,
+    /// Given up in that time; who writes the record sees to the file.
+    pub dropped: bool,
 }
 
 /// A shard that is being written. Forget it with [`Core::drop_stream`] unless it was sealed.
@@ -72,6 +76,8 @@ impl Core {
                 blocks: 0,
                 bytes: 0,
                 removed: false,
+                sealing: false,
+                dropped: false,
             },
         );
         let place = self.place(id, self.disk.random());
@@ -135,13 +141,43 @@ impl Core {
 
     /// The end of a stream, sealed or not: if it is not sealed its file goes.
     pub fn drop_stream(&self, stream: &Stream) {
-        self.streams.lock().remove(&stream.id);
-        let written = stream.file.lock().take().is_some();
-        if written
-            && !self.index.read().holds_dedicated(stream.id).unwrap_or(true)
-            && self.check_working().is_ok()
         {
-            let path = FileId::Dedicated(stream.id).path();
+            let mut streams = self.streams.lock();
+            match streams.get_mut(&stream.id) {
+                Some(open) if open.sealing => {
+                    open.dropped = true;
+                    return;
+                }
+                _ => drop(streams.remove(&stream.id)),
+            }
+        }
+        let written = stream.file.lock().take().is_some();
+        if written {
+            self.remove_unless_sealed(stream.id);
+        }
+    }
+
+    /// The record of a seal that [`super::Op::Seal`] planned is in the log and the index, or it has failed.
+    pub(super) fn seal_ended(&self, id: u64) {
+        let dropped = {
+            let mut streams = self.streams.lock();
+            match streams.get_mut(&id) {
+                Some(open) if open.dropped => streams.remove(&id).is_some(),
+                Some(open) => {
+                    open.sealing = false;
+                    false
+                }
+                None => false,
+            }
+        };
+        if dropped {
+            self.remove_unless_sealed(id);
+        }
+    }
+
+    fn remove_unless_sealed(&self, id: u64) {
+        if !self.index.read().holds_dedicated(id).unwrap_or(true) && self.check_working().is_ok() {
+            let path = FileId::Dedicated(id).path();
             if let Err(error) = self.disk.remove(&path) {
                 tracing::warn!(%error, path, "cannot remove an aborted shard");
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::model::{Content, Model, random_block};
-use super::step::{Ask, Step, Target, key_of};
+use super::step::{Ask, Handle, Step, Target, key_of};
 use crate::core::{Core, CoreOptions, FAILED_FILE, Op, Stream};
 use crate::disk::Disk;
 use crate::disk::sim::{Rng, SimDisk};
@@ -15,10 +15,12 @@ use crate::types::StoreError;
 
 pub struct Simulation {
     pub disk: SimDisk,
-    pub core: Option<Core>,
+    pub core: Option<Arc<Core>>,
     pub model: Model,
     /// Stream, what it holds, whether it was removed meanwhile.
     pub streams: Vec<(Stream, Content, bool)>,
+    /// Handles of shards that have been sealed.
+    sealed: Vec<Stream>,
     /// Which copy of a segment's header rotted: the other one is left alone.
     rotten_copies: BTreeMap<String, Target>,
     gone: bool,
@@ -31,12 +33,13 @@ impl Simulation {
             core: None,
             model: Model::default(),
             streams: Vec::new(),
+            sealed: Vec::new(),
             rotten_copies: BTreeMap::new(),
             gone: false,
         }
     }
 
-    pub fn core(&self) -> &Core {
+    pub fn core(&self) -> &Arc<Core> {
         self.core.as_ref().expect("open")
     }
 
@@ -47,6 +50,11 @@ impl Simulation {
     }
 
     pub fn apply(&mut self, step: &Step) {
+        self.carry_out(step);
+        self.disk.await_deeds();
+    }
+
+    fn carry_out(&mut self, step: &Step) {
         if let Step::Open {
             broken_off,
             without_index,
@@ -101,12 +109,14 @@ impl Simulation {
                 block_bytes,
             } => self.begin(*key, *generation, *block_bytes),
             Step::Append { at, seed } => self.append(*at, *seed),
-            Step::Seal { at } => self.seal(*at),
-            Step::GiveUp { at } => {
+            Step::Seal { at, handle } => self.seal(*at, *handle),
+            Step::GiveUp { at, syncs } => {
                 if let Some(at) = self.stream_at(*at) {
-                    self.drop_stream(at)
+                    let (stream, ..) = self.streams.remove(at);
+                    self.let_go(stream, *syncs);
                 }
             }
+            Step::LetGo { at, syncs } => self.let_sealed_go(*at, *syncs),
             Step::Flip {
                 key,
                 target,
@@ -115,6 +125,10 @@ impl Simulation {
                 value,
             } => self.flip(*key, *target, *at, *bit, *value),
             Step::Checkpoint => may_fail(self.core().checkpoint()),
+            Step::CheckpointLettingGo { at, syncs } => {
+                self.let_sealed_go(*at, Some(*syncs));
+                may_fail(self.core().checkpoint());
+            }
             Step::Spare => may_fail(self.core().prepare_spare()),
             Step::Reap => self.core().reap(),
             Step::Compact(bytes) => may_fail(self.core().compact(*bytes).map(|_| ())),
@@ -136,7 +150,7 @@ impl Simulation {
             Identity::new([1; 16], [2; 16]),
             options,
         )?;
-        self.core = Some(core);
+        self.core = Some(Arc::new(core));
         Ok(())
     }
 
@@ -180,6 +194,8 @@ impl Simulation {
 
     fn end_of_life(&mut self) {
         self.streams.clear();
+        self.sealed.clear();
+        self.disk.forget_deeds();
         // Nothing may happen at the end that a dead process could not do.
         self.disk.crash_after(0);
         self.core = None;
@@ -313,12 +329,21 @@ impl Simulation {
         }
     }
 
-    fn seal(&mut self, at: u64) {
+    fn seal(&mut self, at: u64, handle: Handle) {
         let Some(at) = self.stream_at(at) else { return };
-        let (stream, content, removed) = &self.streams[at];
+        let (stream, content, removed) = self.streams.remove(at);
         let (key, generation) = (stream.key, stream.generation);
         let bytes = content.iter().map(|block| block.len() as u64).sum();
-        if let Ok(sealed) = self.core().sync_stream(stream, content.len() as u32, bytes) {
+        let synced = self
+            .core()
+            .sync_stream(&stream, content.len() as u32, bytes);
+        let mut held = Some(stream);
+        if let Ok(sealed) = synced {
+            if handle == Handle::WhileItIsWritten
+                && let Some(stream) = held.take()
+            {
+                self.let_go(stream, Some(0));
+            }
             let answer = self
                 .core()
                 .commit(&[Op::Seal {
@@ -326,7 +351,6 @@ impl Simulation {
                     stream: sealed,
                 }])
                 .remove(0);
-            let content = content.clone();
             self.model
                 .older
                 .entry(key)
@@ -342,7 +366,10 @@ impl Simulation {
                         .acknowledged(Some(content));
                     self.model.damaged.remove(&key);
                 }
-                Err(StoreError::NotFound) => assert!(removed),
+                // Or the handle went before the record had its place.
+                Err(StoreError::NotFound) => {
+                    assert!(removed || handle == Handle::WhileItIsWritten)
+                }
                 Err(StoreError::StaleGeneration { .. }) => {
                     assert!(generation < self.model.generation(key.pg))
                 }
@@ -355,7 +382,28 @@ impl Simulation {
                     .unanswered(Some(content)),
             }
         }
-        self.drop_stream(at);
+        match held {
+            Some(stream) if handle == Handle::Later => self.sealed.push(stream),
+            Some(stream) => self.core().drop_stream(&stream),
+            None => {}
+        }
+    }
+
+    fn let_sealed_go(&mut self, at: u64, syncs: Option<u64>) {
+        if let Some(at) = at.checked_rem(self.sealed.len() as u64) {
+            let stream = self.sealed.remove(at as usize);
+            self.let_go(stream, syncs);
+        }
+    }
+
+    fn let_go(&self, stream: Stream, syncs: Option<u64>) {
+        let core = self.core().clone();
+        match syncs {
+            Some(syncs) => self
+                .disk
+                .during_sync(syncs, move || core.drop_stream(&stream)),
+            None => core.drop_stream(&stream),
+        }
     }
 
     fn drop_stream(&mut self, at: usize) {

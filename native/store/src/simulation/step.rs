@@ -38,9 +38,19 @@ pub enum Step {
     },
     Seal {
         at: u64,
+        #[serde(default)]
+        handle: Handle,
     },
     GiveUp {
         at: u64,
+        /// In the middle of a sync, after so many; now if none.
+        #[serde(default)]
+        syncs: Option<u64>,
+    },
+    /// The handle of a shard that was sealed and kept goes. `at` counts them.
+    LetGo {
+        at: u64,
+        syncs: Option<u64>,
     },
     /// One bit, of the byte `at` modulo the length of what it hits.
     Flip {
@@ -51,6 +61,11 @@ pub enum Step {
         value: u64,
     },
     Checkpoint,
+    /// The handle of a sealed shard goes while the index is being written.
+    CheckpointLettingGo {
+        at: u64,
+        syncs: u64,
+    },
     Spare,
     Reap,
     Compact(u64),
@@ -60,6 +75,17 @@ pub enum Step {
         crash: Option<u64>,
         seed: u64,
     },
+}
+
+/// When the handle of a shard that is sealed goes.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Handle {
+    #[default]
+    AtTheEnd,
+    /// Before the answer: whoever sealed has gone away.
+    WhileItIsWritten,
+    Later,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -169,6 +195,10 @@ impl Generator {
             },
             2..=9 => self.stream(generation_of),
             10..=17 => match self.rng.below(5) {
+                0 if self.rng.percent(50) => Step::CheckpointLettingGo {
+                    at: self.rng.word(),
+                    syncs: self.rng.below(3),
+                },
                 0 => Step::Checkpoint,
                 1 => Step::Spare,
                 2 => Step::Reap,
@@ -196,8 +226,22 @@ impl Generator {
                 at,
                 seed: self.rng.word(),
             },
-            _ if self.rng.percent(70) => Step::Seal { at },
-            _ => Step::GiveUp { at },
+            _ if self.rng.percent(60) => Step::Seal {
+                at,
+                handle: match self.rng.below(5) {
+                    0 | 1 => Handle::AtTheEnd,
+                    2 => Handle::WhileItIsWritten,
+                    _ => Handle::Later,
+                },
+            },
+            _ if self.rng.percent(60) => Step::LetGo {
+                at,
+                syncs: self.syncs(),
+            },
+            _ => Step::GiveUp {
+                at,
+                syncs: self.syncs(),
+            },
         }
     }
 
@@ -230,6 +274,10 @@ impl Generator {
                 seed: self.rng.word(),
             },
         }
+    }
+
+    fn syncs(&mut self) -> Option<u64> {
+        self.rng.percent(70).then(|| self.rng.below(3))
     }
 
     fn key(&mut self) -> u8 {
