@@ -89,6 +89,9 @@
 //! wiped out (their header is zeroed); in earlier batches they were acknowledged and are reported as damage. What rots in the
 //! very last batch between write and crash is therefore taken for torn.
 //!
+//! **The index file** is read whole at each open and every page of it compared with its checksum; if one does not match it is
+//! rebuilt from the segments, before anything is concluded from what it does not name.
+//!
 //! **Freeing a segment**: what counts is written again; the index is brought up to date durably; the header says free, durably;
 //! only then is the file used again, and not while someone reads it. A tombstone counts as long as the segment of the record
 //! it removes exists. A segment that holds newer copies of records of another one (moved, or replaced) is not freed before

@@ -43,6 +43,9 @@ impl Index {
         };
         let db = Database::builder()
             .set_cache_size(INDEX_CACHE_BYTES)
+            // Reads the whole file and compares every page with its checksum. Without it a bit that turned makes shards seem to
+            // be missing, and files of shards that are acknowledged seem to be left over from a crash.
+            .set_check_integrity_on_open(true)
             .create_with_backend(Backend(file))
             .map_err(index_error)?;
         Self::load(Arc::new(db))
