@@ -83,6 +83,18 @@ test('a body in many small pieces, the head in pieces too', async () => {
   raw.close()
 })
 
+test('a client that asked to close gets its refusal after its whole body was heard', async () => {
+  const raw = await open()
+  const body = Buffer.alloc(MIB, 'x')
+  raw.send(put('/no-such-bucket/key', { 'content-length': String(4 * MIB), connection: 'close' }), body)
+  // Long enough for the refusal to have been decided. Sent now, it would be lost with the reset that the rest of the body causes.
+  await pause(300)
+  assert.deepEqual([raw.received.length, raw.closed], [0, false])
+  const answer = await raw.send(body, body, body).answer()
+  assert.deepEqual([answer.status, codeOf(answer)], [404, 'NoSuchBucket'])
+  await raw.ended()
+})
+
 test('cut off half way: the sink is aborted and nothing is stored', async () => {
   const { aborted } = harness.store
   for (const sent of ['', 'half']) {
