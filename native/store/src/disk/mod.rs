@@ -1,5 +1,7 @@
 //! Everything the store asks of the world: files, free space, time, chance. Paths are relative to the drive's folder.
 
+#[cfg(any(test, feature = "sim"))]
+mod deeds;
 mod real;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

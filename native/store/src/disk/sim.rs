@@ -3,18 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::deeds::Deeds;
 use super::{Disk, File, Space};
 
 const SECTOR_BYTES: usize = 512;
-
-/// How long a deed of another thread may take before it is taken for one that waits for a lock.
-const DEED_TIME: Duration = Duration::from_millis(50);
 
 /// SplitMix64.
 #[derive(Clone, Debug)]
@@ -37,8 +33,6 @@ impl Rng {
     }
 }
 
-type Deed = Box<dyn FnOnce() + Send>;
-
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<World>>);
 
@@ -58,9 +52,7 @@ struct World {
     full: bool,
     /// The folder has been taken away; files that are open can still be written.
     gone: bool,
-    /// What another thread does in the middle of a sync, and how many syncs before.
-    deeds: Vec<(u64, Deed)>,
-    doers: Vec<JoinHandle<()>>,
+    deeds: Arc<Deeds>,
     /// Even a write over existing bytes needs room (as on a copy-on-write file system).
     full_for_overwrites: bool,
 }
@@ -148,8 +140,7 @@ impl SimDisk {
             failing_sync: None,
             full: false,
             gone: false,
-            deeds: Vec::new(),
-            doers: Vec::new(),
+            deeds: Arc::default(),
             full_for_overwrites: false,
         })))
     }
@@ -167,45 +158,8 @@ impl SimDisk {
         self.0.lock().failing_sync = Some(syncs);
     }
 
-    /// After so many more syncs `deed` is done by another thread in the middle of the next one, before anything of it is
-    /// durable. If it waits for a lock that the sync's caller holds, it comes to its end some time after that.
-    pub fn during_sync(&self, syncs: u64, deed: impl FnOnce() + Send + 'static) {
-        self.0.lock().deeds.push((syncs, Box::new(deed)));
-    }
-
-    /// Until the deeds that have been begun are done.
-    pub fn await_deeds(&self) {
-        let doers = std::mem::take(&mut self.0.lock().doers);
-        doers
-            .into_iter()
-            .for_each(|doer| doer.join().expect("a deed without panic"));
-    }
-
-    /// Gives up those that wait for a sync that did not come.
-    pub fn forget_deeds(&self) {
-        let deeds = std::mem::take(&mut self.0.lock().deeds);
-        drop(deeds);
-    }
-
-    fn do_deeds(&self) {
-        let due: Vec<(u64, Deed)> = {
-            let mut world = self.0.lock();
-            let (due, mut later): (Vec<_>, Vec<_>) = std::mem::take(&mut world.deeds)
-                .into_iter()
-                .partition(|(syncs, _)| *syncs == 0);
-            later.iter_mut().for_each(|(syncs, _)| *syncs -= 1);
-            world.deeds = later;
-            due
-        };
-        for (_, deed) in due {
-            let (done, is_done) = mpsc::channel::<()>();
-            let doer = std::thread::spawn(move || {
-                deed();
-                drop(done);
-            });
-            let _ = is_done.recv_timeout(DEED_TIME);
-            self.0.lock().doers.push(doer);
-        }
+    pub fn deeds(&self) -> Arc<Deeds> {
+        self.0.lock().deeds.clone()
     }
 
     pub fn set_full(&self, full: bool, for_overwrites: bool) {
@@ -470,7 +424,7 @@ impl File for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.do_deeds();
+        self.disk.deeds().sync_begins();
         self.with(|world| {
             let fails = match &mut world.failing_sync {
                 Some(0) => true,

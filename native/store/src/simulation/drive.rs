@@ -51,7 +51,7 @@ impl Simulation {
 
     pub fn apply(&mut self, step: &Step) {
         self.carry_out(step);
-        self.disk.await_deeds();
+        self.disk.deeds().settle();
     }
 
     fn carry_out(&mut self, step: &Step) {
@@ -195,7 +195,7 @@ impl Simulation {
     fn end_of_life(&mut self) {
         self.streams.clear();
         self.sealed.clear();
-        self.disk.forget_deeds();
+        self.disk.deeds().forget();
         // Nothing may happen at the end that a dead process could not do.
         self.disk.crash_after(0);
         self.core = None;
@@ -401,6 +401,7 @@ impl Simulation {
         match syncs {
             Some(syncs) => self
                 .disk
+                .deeds()
                 .during_sync(syncs, move || core.drop_stream(&stream)),
             None => core.drop_stream(&stream),
         }
