@@ -121,6 +121,8 @@ export declare function features(): Array<string>
 
 export declare function forgetPg(pgId: number): void
 
+export declare function giveMemory(bytes: number): void
+
 /** Whether the shard lies there sealed and whole, by the index. */
 export declare function hasShard(driveId: string, shard: ShardName): Promise<boolean>
 
@@ -128,6 +130,9 @@ export declare function init(options: NativeInit): void
 
 /** Shards in index order, only those first written before `beforeMs`. */
 export declare function listShards(driveId: string, cursor: string | null, limit: number, beforeMs: number): Promise<ShardPage>
+
+/** Whether bodies should rest. */
+export declare function memoryShort(): boolean
 
 export interface NativeInit {
   memoryLimitBytes: number
@@ -312,6 +317,9 @@ export declare function stats(): EngineStats
 
 /** Closes the connections and the socket. No error if it is not running. */
 export declare function stopPlane(): Promise<undefined>
+
+/** Counts bytes of bodies that lie outside of the addon; false: they do not fit. */
+export declare function takeMemory(bytes: number): boolean
 
 /** Gives the upload up and removes what was written. No error if it is gone. */
 export declare function uploadAbort(handle: number): void

@@ -289,6 +289,11 @@ export interface Native extends NativePlane {
   runJobs(budgetMs: number): number
   setDamageListener(listener: (damage: Damage) => void): void
   stats(): EngineStats
+  /** Counts bytes of bodies that JavaScript keeps as part of `memoryUsedBytes`; false: they do not fit below the limit. */
+  takeMemory(bytes: number): boolean
+  giveMemory(bytes: number): void
+  /** Whether so much of the limit is used (17/20) that no body should be read on. What was read must still be written. */
+  memoryShort(): boolean
   /** What CPU features are in use: for the log and the bench. */
   features(): string[]
 

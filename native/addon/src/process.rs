@@ -75,6 +75,26 @@ pub fn stats() -> napi::Result<EngineStats> {
     })
 }
 
+/// Counts bytes of bodies that lie outside of the addon; false: they do not fit.
+#[napi]
+pub fn take_memory(bytes: f64) -> napi::Result<bool> {
+    guard::now(|| Ok(engine()?.take_memory(size("bytes", bytes)?)))
+}
+
+#[napi]
+pub fn give_memory(bytes: f64) -> napi::Result<()> {
+    guard::now(|| {
+        engine()?.give_memory(size("bytes", bytes)?);
+        Ok(())
+    })
+}
+
+/// Whether bodies should rest.
+#[napi]
+pub fn memory_short() -> napi::Result<bool> {
+    guard::now(|| Ok(engine()?.memory_short()))
+}
+
 /// What CPU kernels are in use.
 #[napi]
 pub fn features() -> Vec<String> {

@@ -1,13 +1,18 @@
-//! Stripe buffers that are used again: fresh ones cost a page fault every 4 KiB, which is more than encoding costs.
+//! Stripe buffers that are used again: fresh ones cost a page fault every 4 KiB, which is more than encoding costs. All but
+//! small ones are pages of their own and not the allocator's: what is given back is the system's again, however the
+//! rest of the process allocates. (Of a burst of 500 uploads glibc kept 300 MiB in the gaps of its heap for good.)
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use memmap2::MmapMut;
 use parking_lot::Mutex;
 
 /// Buffers up to this size are not kept: the allocator is as good at them.
 const LEAST_BYTES: usize = 8 * 1024;
+/// From this size on, buffers are pages of their own.
+const LEAST_PAGES_BYTES: usize = 32 * 1024;
 /// Sizes are rounded up by at most an eighth, and to pages, so that different bodies find the same buffers.
 const SIZES_PER_DOUBLING: usize = 8;
 const PAGE_BYTES: usize = 4096;
@@ -24,7 +29,7 @@ pub(crate) struct Buffers {
 
 #[derive(Default)]
 struct Idle {
-    by_size: BTreeMap<usize, Vec<Box<[u8]>>>,
+    by_size: BTreeMap<usize, Vec<Memory>>,
     bytes: usize,
 }
 
@@ -46,12 +51,12 @@ impl Buffers {
             used
         };
         Buffer {
-            bytes: used.unwrap_or_else(|| vec![0; bytes].into_boxed_slice()),
+            bytes: used.unwrap_or_else(|| Memory::new(bytes)),
             home: self.clone(),
         }
     }
 
-    fn give_back(&self, buffer: Box<[u8]>) {
+    fn give_back(&self, buffer: Memory) {
         let bytes = buffer.len();
         if bytes < LEAST_BYTES || bytes > self.most_idle {
             return;
@@ -87,9 +92,53 @@ pub(crate) fn size(bytes: usize) -> usize {
     bytes.next_multiple_of((doubling / SIZES_PER_DOUBLING).max(PAGE_BYTES))
 }
 
+enum Memory {
+    Heap(Box<[u8]>),
+    Pages(MmapMut),
+}
+
+impl Memory {
+    fn new(bytes: usize) -> Memory {
+        if bytes >= LEAST_PAGES_BYTES {
+            match MmapMut::map_anon(bytes) {
+                Ok(pages) => return Memory::Pages(pages),
+                // Too many mappings, perhaps: the heap may still have it.
+                Err(error) => tracing::warn!(%error, bytes, "no pages for a stripe buffer"),
+            }
+        }
+        Memory::Heap(vec![0; bytes].into_boxed_slice())
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Memory {
+        Memory::Heap(Box::default())
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Memory::Heap(bytes) => bytes,
+            Memory::Pages(pages) => pages,
+        }
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Memory::Heap(bytes) => bytes,
+            Memory::Pages(pages) => pages,
+        }
+    }
+}
+
 /// A buffer in use; dropping it makes it available again.
 pub(crate) struct Buffer {
-    bytes: Box<[u8]>,
+    bytes: Memory,
     home: Arc<Buffers>,
 }
 

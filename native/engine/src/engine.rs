@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::handles::Handles;
 use crate::id::Id128;
 use crate::jobs::{Listener, Queue, Work};
-use crate::memory::Budget;
+use crate::memory::{Budget, Level};
 use crate::read::{Latency, Read, ReadOptions};
 use crate::registry::Registry;
 use crate::target::ShardKey;
@@ -187,6 +187,25 @@ impl Engine {
 
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    // ---------------------------------------------------------------------------------------------------------- memory
+
+    /// Counts bytes of bodies that lie elsewhere in the process; false: they do not fit, and nothing was counted.
+    pub fn take_memory(&self, bytes: u64) -> bool {
+        let taken = self.budget.reserve(bytes, Level::Extra);
+        // What `give_memory` gives back.
+        taken.map(std::mem::forget).is_some()
+    }
+
+    /// They are gone.
+    pub fn give_memory(&self, bytes: u64) {
+        self.budget.give_back(bytes);
+    }
+
+    /// No more than what is on its way should be taken in now.
+    pub fn memory_short(&self) -> bool {
+        self.budget.short()
     }
 
     // ------------------------------------------------------------------------------------------------------------ jobs

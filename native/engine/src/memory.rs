@@ -2,8 +2,9 @@
 //!
 //! Three levels keep the parts out of each other's way. Prefetch and further stripes of an upload are welcome while little
 //! is used ([`Level::Optional`]); a new upload or read needs more pressure to be refused ([`Level::Admission`]); what is
-//! kept above that is for the ends of chunks that had to be taken although their upload's stripe was full
-//! ([`Level::Spill`]). An upload that was admitted keeps one stripe until it ends, so it can always go on.
+//! kept above that is for reads that need blocks beyond their range ([`Level::Extra`]), and for chunks that had to be taken
+//! although their upload's stripe was full ([`Budget::take`]). An upload that was admitted keeps one stripe until it ends,
+//! so it can always go on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,7 +17,7 @@ pub enum Level {
     /// Up to 3/4.
     Admission,
     /// All of it.
-    Spill,
+    Extra,
 }
 
 /// A bound in bytes and what is taken of it.
@@ -57,7 +58,7 @@ impl Budget {
         match level {
             Level::Optional => self.limit / 8 * 5,
             Level::Admission => self.limit / 4 * 3,
-            Level::Spill => self.limit,
+            Level::Extra => self.limit,
         }
     }
 
@@ -70,11 +71,31 @@ impl Budget {
                 used.checked_add(bytes).filter(|sum| *sum <= ceiling)
             })
             .ok()?;
+        Some(self.taken(before, bytes))
+    }
+
+    /// Takes `bytes` whatever is used, for what is in memory already and cannot be refused.
+    pub fn take(self: &Arc<Self>, bytes: u64) -> Reservation {
+        let before = self.used.fetch_add(bytes, Relaxed);
+        self.taken(before, bytes)
+    }
+
+    /// Gives back bytes of a reservation that was forgotten.
+    pub(crate) fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Relaxed);
+    }
+
+    /// Whether most of what lies above [`Level::Admission`] is used: 17/20 of the limit.
+    pub fn short(&self) -> bool {
+        self.used() > self.limit / 20 * 17
+    }
+
+    fn taken(self: &Arc<Self>, before: u64, bytes: u64) -> Reservation {
         self.peak.fetch_max(before + bytes, Relaxed);
-        Some(Reservation {
+        Reservation {
             budget: self.clone(),
             bytes,
-        })
+        }
     }
 }
 
@@ -88,16 +109,11 @@ impl Reservation {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
-
-    /// Adds `other`'s bytes to this one.
-    pub fn absorb(&mut self, mut other: Reservation) {
-        self.bytes += std::mem::take(&mut other.bytes);
-    }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Relaxed);
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -112,9 +128,11 @@ mod tests {
         assert!(budget.reserve(1, Level::Optional).is_none());
         let admitted = budget.reserve(100, Level::Admission).unwrap();
         assert!(budget.reserve(1, Level::Admission).is_none());
-        let spill = budget.reserve(200, Level::Spill).unwrap();
-        assert!(budget.reserve(1, Level::Spill).is_none());
-        drop((optional, admitted, spill));
-        assert_eq!((budget.used(), budget.peak()), (0, 800));
+        let extra = budget.reserve(200, Level::Extra).unwrap();
+        assert!(budget.reserve(1, Level::Extra).is_none());
+        let beyond = budget.take(50);
+        assert_eq!(budget.free(Level::Extra), 0);
+        drop((optional, admitted, extra, beyond));
+        assert_eq!((budget.used(), budget.peak()), (0, 850));
     }
 }

@@ -11,7 +11,7 @@ import type { RequestFigures } from '../observability/thread-metrics.ts'
 import { countRequest, type GatewayCounters, newCounters } from './counters.ts'
 import { type GatewayLogger, type GatewayHealth, type Outcome, RequestHandler } from './handler.ts'
 import { Exchange } from './http/exchange.ts'
-import { IntakeGate } from './http/intake-gate.ts'
+import { IntakeGate, type IntakeMemory } from './http/intake-gate.ts'
 import { loadUws, type HttpRequest, type HttpResponse } from './http/load-uws.ts'
 import { Listener } from './http/listener.ts'
 import { newHostId, newRequestId } from './request-id.ts'
@@ -32,8 +32,8 @@ export interface GatewayOptions {
   health?: () => GatewayHealth | Promise<GatewayHealth>
   /** For /-/readyz: whether requests can be served now. */
   ready?: () => GatewayHealth | Promise<GatewayHealth>
-  /** Whether the bodies under way hold nearly all the memory that they may: then none is read on until they do not. */
-  intakeFull?: () => boolean
+  /** The memory that bodies under way share with everything else of the process. @default without bound */
+  intake?: IntakeMemory
   /** Milliseconds since the epoch. @default Date.now */
   clock?: () => number
   /** Between two looks at the certificate's files. Milliseconds. @default 10000 */
@@ -54,6 +54,8 @@ export interface Gateway {
   counters(): GatewayCounters
 }
 
+/** Of a gateway alone, in tests. */
+const UNBOUNDED: IntakeMemory = { full: () => false, take: () => true, free: () => {} }
 const TICK_MS = 5_000
 /** Below the read timeouts of clients and proxies, above what nearly every operation takes. */
 const PATIENCE_MS = 10_000
@@ -65,6 +67,7 @@ export function createGateway(options: GatewayOptions): Gateway {
 class S3Gateway implements Gateway {
   readonly #counters = newCounters()
   readonly #exchanges = new Set<Exchange>()
+  readonly #intake: IntakeMemory
   readonly #gate: IntakeGate
   readonly #handler: RequestHandler
   readonly #listener: Listener
@@ -77,9 +80,10 @@ class S3Gateway implements Gateway {
   #draining: Promise<void> | null = null
   #idle: (() => void) | null = null
 
-  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs, intakeFull, onRequest }: GatewayOptions) {
+  constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs, intake = UNBOUNDED, onRequest }: GatewayOptions) {
     this.#onRequest = onRequest ?? (() => {})
-    this.#gate = new IntakeGate(intakeFull ?? (() => false), this.#exchanges)
+    this.#intake = intake
+    this.#gate = new IntakeGate(() => intake.full(), this.#exchanges)
     this.#logger = logger
     this.#tickMs = tickMs ?? TICK_MS
     this.#now = clock ?? Date.now
@@ -149,6 +153,7 @@ class S3Gateway implements Gateway {
       secure,
       commonHeaders: [['x-amz-request-id', requestId], ['x-amz-id-2', this.#hostId], ['Server', 'Anvil']],
       now: this.#now,
+      kept: this.#intake,
       received: () => {
         this.#gate.chunk()
       },

@@ -104,7 +104,14 @@ export function createGatewayRuntime(config: Config, storage: StorageRuntime, ho
   const store = new AnvilObjectStore({ native, groups, etag: config.etag, metadata, keys, directory, runningReads })
   const gateway = createGateway({
     store, directory, logger, region: config.region, listen: config.http, tls: config.tls, s3Domain: config.s3Domain,
-    health: () => host.health(), ready: () => host.ready(), intakeFull: () => intakeFull(native), onRequest: storage.metrics.request,
+    health: () => host.health(), ready: () => host.ready(), onRequest: storage.metrics.request,
+    intake: {
+      full: () => native.memoryShort(),
+      take: (bytes) => native.takeMemory(bytes),
+      free: (bytes) => {
+        native.giveMemory(bytes)
+      },
+    },
   })
   return {
     inUse: () => groups.inUse,
@@ -113,15 +120,4 @@ export function createGatewayRuntime(config: Config, storage: StorageRuntime, ho
     listen: () => gateway.listen(),
     drain: (ms) => gateway.drain(ms),
   }
-}
-
-/**
- * Above three quarters of the limit the addon takes only what sockets hand over beyond their upload's stripe; when most of
- * that quarter is used, no body is read on.
- */
-const INTAKE_SHARE = 0.85
-
-function intakeFull(native: Native): boolean {
-  const { memoryUsedBytes, memoryLimitBytes } = native.stats()
-  return memoryUsedBytes > memoryLimitBytes * INTAKE_SHARE
 }

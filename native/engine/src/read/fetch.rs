@@ -237,7 +237,7 @@ impl Fetch {
         }
         let bytes = (end - start) as u64 * self.source.pg.k as u64;
         let memory = loop {
-            match self.source.engine.budget.reserve(bytes, Level::Spill) {
+            match self.source.engine.budget.reserve(bytes, Level::Extra) {
                 Some(memory) => break memory,
                 // Whoever holds it is being written or sent; `fetch` bounds the wait.
                 None => tokio::time::sleep(Duration::from_millis(2)).await,

@@ -1,4 +1,4 @@
-//! How bytes become stripes: filling, the memory for the next one, and what spills when there is none.
+//! How bytes become stripes: filling, the memory for the next one, and what spills when there is none (`spill`).
 
 use std::sync::Arc;
 
@@ -35,19 +35,10 @@ impl Upload {
         } else {
             bytes
         };
-        if left.is_empty() {
-            return Ok(());
+        if !left.is_empty() {
+            let Engine { buffers, budget, .. } = &*self.engine;
+            state.spill.push(left, buffers, budget);
         }
-        let memory = self
-            .engine
-            .budget
-            .reserve(left.len() as u64, Level::Spill)
-            .ok_or_else(slow_down)?;
-        match &mut state.spill_memory {
-            Some(before) => before.absorb(memory),
-            none => *none = Some(memory),
-        }
-        state.spill.extend_from_slice(left);
         Ok(())
     }
 
@@ -108,16 +99,11 @@ impl Upload {
         if state.spill.is_empty() {
             return Ok(true);
         }
-        let spill = std::mem::take(&mut state.spill);
-        let left = self.fill(state, &spill)?.len();
-        if left == 0 {
-            state.spill_memory = None;
-            return Ok(true);
-        }
-        let mut spill = spill;
-        spill.drain(..spill.len() - left);
+        let mut spill = std::mem::take(&mut state.spill);
+        let filled: Result<()> = spill.drain(|bytes| Ok(bytes.len() - self.fill(state, bytes)?.len()));
         state.spill = spill;
-        Ok(false)
+        filled?;
+        Ok(state.spill.is_empty())
     }
 
     /// A full stripe of several goes to the workers.

@@ -8,6 +8,7 @@ mod finish;
 mod intake;
 mod options;
 mod process;
+mod spill;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,11 +23,12 @@ pub(crate) use process::process;
 
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::memory::{Level, Reservation};
+use crate::memory::Level;
 use crate::target::Block;
 use crate::write::{BlobWriter, Home, Member, Stripe};
 use digests::Digests;
 use intake::reserve_stripe;
+use spill::Spill;
 
 /// Plaintext of one upload that may be hashed, encoded and written at a time.
 const IN_FLIGHT_BYTES: usize = 8 << 20;
@@ -64,8 +66,7 @@ struct State {
     received: u64,
     current: Option<Stripe>,
     /// Bytes of a chunk that came when there was no memory for a further stripe.
-    spill: Vec<u8>,
-    spill_memory: Option<Reservation>,
+    spill: Spill,
     /// Full stripes in order; the number of the next one that leaves this queue; how many were ever put in.
     queue: VecDeque<Stripe>,
     next_job: u64,
@@ -123,8 +124,7 @@ impl Upload {
                 decoder,
                 received: 0,
                 current: None,
-                spill: Vec::new(),
-                spill_memory: None,
+                spill: Spill::default(),
                 queue: VecDeque::new(),
                 next_job: 0,
                 submitted: 0,
@@ -138,7 +138,8 @@ impl Upload {
         }))
     }
 
-    /// Takes the chunk's bytes; the chunk is free when this returns.
+    /// Takes the chunk's bytes; the chunk is free when this returns. What was already on its way may still be written after
+    /// [`Flow::Pause`].
     pub fn write(self: &Arc<Self>, chunk: &[u8]) -> Result<Flow> {
         let mut state = self.state.lock();
         state.check()?;
@@ -243,6 +244,7 @@ impl Upload {
 
 /// What a failed upload still held; to be dropped without its lock, since stripes report their release.
 type Leftovers = (
+    Spill,
     Option<Stripe>,
     VecDeque<Stripe>,
     BTreeMap<u64, Vec<Block>>,
@@ -257,9 +259,8 @@ impl State {
 
     fn fail(&mut self, error: Error) -> Leftovers {
         self.failed.get_or_insert(error);
-        self.spill = Vec::new();
-        self.spill_memory = None;
         (
+            std::mem::take(&mut self.spill),
             self.current.take(),
             std::mem::take(&mut self.queue),
             std::mem::take(&mut self.encoded),

@@ -9,7 +9,7 @@ import type { Answer } from './answer.ts'
 import { discardAnswer, statusLine } from './answer.ts'
 import { RequestHeaders } from './headers.ts'
 import type { HttpRequest, HttpResponse } from './load-uws.ts'
-import { RequestBody } from './request-body.ts'
+import { RequestBody, type KeptBytes } from './request-body.ts'
 import { SourceStream } from './source-stream.ts'
 
 /**
@@ -46,6 +46,7 @@ export interface ExchangeOptions {
   /** Sent with every answer. */
   commonHeaders: readonly (readonly [string, string])[]
   now: () => number
+  kept: KeptBytes
   /** The rest of the answer's body cannot be read; the connection is cut. */
   sourceFailed(error: unknown): void
   /** A chunk of a body was taken in. */
@@ -97,7 +98,7 @@ export class Exchange {
         this.#bodyPaused = false
         if (!this.#over && !this.#held) res.resume()
       },
-    }, options.now)
+    }, options.kept, options.now)
     res.onAborted(() => {
       this.#abort()
     })

@@ -21,11 +21,8 @@ test('all bodies rest while memory is short, and go on when it is there again', 
   assert.equal(gate.closed, false)
 
   full = true
-  let chunks = 0
-  while (!gate.closed) {
-    gate.chunk()
-    assert.ok(++chunks <= 8, 'the pressure is seen within eight chunks')
-  }
+  gate.chunk()
+  assert.equal(gate.closed, true)
   assert.deepEqual(requests.map(({ held }) => held), [true, true])
   await sleep(30)
   assert.equal(gate.closed, true, 'as long as memory is short')

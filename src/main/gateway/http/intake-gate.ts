@@ -1,9 +1,11 @@
 /**
  * Holds every body back while the memory for bodies is nearly used up. Each upload by itself is paused when its sink is full,
- * but the system hands over up to 512 KiB per socket in one go: a thousand sockets that become readable at once would bring
- * more than any sensible bound. So the pressure is looked at every few chunks, and when it is high all sockets rest, also
- * those whose turn in this round of the event loop is still to come.
+ * but the system hands over up to some MiB per socket in one go: a thousand sockets that become readable at once would bring
+ * more than any sensible bound. So the pressure is looked at after every chunk, and when it is high all sockets rest, also
+ * those whose turn in this round of the event loop is still to come. Beyond the mark comes what the one socket that is
+ * being read has to give.
  */
+import type { KeptBytes } from './request-body.ts'
 
 /** A request whose body can be held back. */
 export interface Holdable {
@@ -11,17 +13,18 @@ export interface Holdable {
   release(): void
 }
 
-/** Chunks between two looks: together at most 4 MiB. */
-const LOOK_EVERY_CHUNKS = 8
+export interface IntakeMemory extends KeptBytes {
+  /** Whether the bodies under way hold nearly all the memory that they may: then none is read on until they do not. */
+  full(): boolean
+}
+
 const LOOK_AGAIN_MS = 5
 
 export class IntakeGate {
   readonly #full: () => boolean
   readonly #requests: Iterable<Holdable>
-  #chunks = 0
   #timer: NodeJS.Timeout | null = null
 
-  /** @param full whether bodies under way hold nearly all the memory that they may */
   constructor(full: () => boolean, requests: Iterable<Holdable>) {
     this.#full = full
     this.#requests = requests
@@ -34,9 +37,7 @@ export class IntakeGate {
 
   /** A chunk was taken in. */
   chunk(): void {
-    if (++this.#chunks < LOOK_EVERY_CHUNKS || this.closed) return
-    this.#chunks = 0
-    if (!this.#full()) return
+    if (this.closed || !this.#full()) return
     for (const request of this.#requests) request.hold()
     this.#timer = setInterval(() => {
       if (!this.#full()) this.open()

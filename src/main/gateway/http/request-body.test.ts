@@ -3,23 +3,47 @@ import { test } from 'node:test'
 import { AnvilError } from '../../../shared/errors.ts'
 import { RequestBody } from './request-body.ts'
 
-function body() {
+function body(most = Infinity) {
   const calls: string[] = []
-  const request = new RequestBody({ pause: () => calls.push('pause'), resume: () => calls.push('resume') }, () => 0)
-  return { request, calls }
+  const kept = { bytes: 0 }
+  const take = (bytes: number): boolean => kept.bytes + bytes <= most && (kept.bytes += bytes) >= 0
+  const free = (bytes: number): void => void (kept.bytes -= bytes)
+  const request = new RequestBody({ pause: () => calls.push('pause'), resume: () => calls.push('resume') }, { take, free }, () => 0)
+  return { request, calls, kept }
 }
 
 test('what comes before a consumer is kept, with the socket paused', async () => {
-  const { request, calls } = body()
+  const { request, calls, kept } = body()
   const chunk = Buffer.from('hello ')
   request.push(chunk, false)
   chunk.fill(0) // uWS takes it back
   assert.deepEqual(calls, ['pause'])
+  assert.equal(kept.bytes, 6)
   const collected = request.collect(100)
+  assert.equal(kept.bytes, 0)
   assert.deepEqual(calls, ['pause', 'resume'])
   request.push(Buffer.from('world'), true)
   assert.equal((await collected).toString(), 'hello world')
   assert.ok(request.complete)
+})
+
+test('a body that comes too early and does not fit is refused, and what was kept is given back', async () => {
+  const { request, calls, kept } = body(10)
+  request.push(Buffer.from('12345678'), false)
+  request.push(Buffer.from('abcdefgh'), false)
+  request.push(Buffer.from('i'), false) // would fit, but a part is lost already
+  assert.equal(kept.bytes, 8)
+  await assert.rejects(request.collect(100), { kind: 'SlowDown' })
+  request.discard()
+  assert.equal(kept.bytes, 0)
+  assert.deepEqual(calls, ['pause', 'resume'])
+  request.push(Buffer.from('rest'), true)
+  assert.equal(kept.bytes, 0)
+
+  const gone = body()
+  gone.request.push(Buffer.from('12345678'), false)
+  gone.request.fail(new Error('gone'))
+  assert.equal(gone.kept.bytes, 0)
 })
 
 test('a body that was there at once needs no pause', async () => {
@@ -29,7 +53,7 @@ test('a body that was there at once needs no pause', async () => {
   assert.deepEqual(calls, [])
 })
 
-test('a full sink pauses the socket until it has drained', async () => {
+test('a full sink pauses the socket until it has drained, and gets what had been read by then', async () => {
   const { request, calls } = body()
   const written: string[] = []
   let drained = Promise.withResolvers<void>()
@@ -42,8 +66,8 @@ test('a full sink pauses the socket until it has drained', async () => {
   })
   request.push(Buffer.from('a'), false)
   request.push(Buffer.from('f1'), false)
-  request.push(Buffer.from('b'), false) // was already read from the socket
-  assert.deepEqual(written, ['a', 'f1'])
+  request.push(Buffer.from('b'), false)
+  assert.deepEqual(written, ['a', 'f1', 'b'])
   assert.deepEqual(calls, ['pause'])
   drained.resolve()
   await drained.promise

@@ -1,7 +1,9 @@
 /**
  * The body of one request on its way in. uWebSockets.js hands over chunks whether somebody wants them or not, and takes
  * each back when the callback returns. So this is registered at once; what comes before a consumer is attached is copied
- * and the socket is paused, which bounds it to what was read from the socket in one go.
+ * and the socket is paused. A pause takes effect late: as long as a read fills its 512 KiB, uWS reads on from the same
+ * socket, up to all that the system holds for it (MiBs). A sink that is full gets that, too: it has the place for it where
+ * it is counted. The copies are counted by `kept`.
  */
 import { AnvilError } from '../../../shared/errors.ts'
 import type { BodySink } from '../../objects/contract.ts'
@@ -12,7 +14,15 @@ export interface BodyConnection {
   resume(): void
 }
 
+/** `write` takes every chunk; false asks for a pause, and chunks that are under way may still come. */
 type Sink = Pick<BodySink<unknown>, 'write' | 'drained'>
+
+/** Bytes that bodies keep before they have a consumer. */
+export interface KeptBytes {
+  /** Counts them; false: there are too many, and the request must be refused. */
+  take(bytes: number): boolean
+  free(bytes: number): void
+}
 
 export class RequestBody {
   /** Bytes received so far. */
@@ -21,17 +31,22 @@ export class RequestBody {
   lastProgressMs: number
   readonly #connection: BodyConnection
   readonly #now: () => number
-  #queue: Uint8Array[] = []
+  readonly #kept: KeptBytes
+  /** What came before there was a sink. */
+  #early: Uint8Array<ArrayBuffer>[] = []
   #complete = false
   #paused = false
   #discarding = false
   #failure: Error | null = null
+  /** A part of it was not kept. */
+  #refusal: Error | null = null
   #sink: Sink | null = null
   #draining = false
   #settle: { resolve: () => void; reject: (error: unknown) => void } | null = null
 
-  constructor(connection: BodyConnection, now: () => number) {
+  constructor(connection: BodyConnection, kept: KeptBytes, now: () => number) {
     this.#connection = connection
+    this.#kept = kept
     this.#now = now
     this.lastProgressMs = now()
   }
@@ -60,20 +75,22 @@ export class RequestBody {
       // It may have been read before the pause took effect: the next request on this connection must be read, too.
       this.#resume()
     }
-    if (this.#discarding || this.#failure !== null) return
-    if (this.#sink === null || this.#draining) {
-      if (chunk.length > 0) this.#queue.push(new Uint8Array(chunk))
-      this.#pause()
+    if (this.#discarding || this.#failure !== null || this.#refusal !== null) return
+    if (this.#sink !== null) {
+      this.#feed(this.#sink, chunk)
       return
     }
-    this.#feed(this.#sink, chunk)
+    this.#pause()
+    if (chunk.length === 0) return
+    if (this.#kept.take(chunk.length)) this.#early.push(new Uint8Array(chunk))
+    else this.#refusal = new AnvilError('SlowDown', 'no memory for a body that nobody reads yet')
   }
 
   /** Called by the connection when the client has gone, or by its owner when it took too long. */
   fail(error: Error): void {
     if (this.#failure !== null) return
     this.#failure = error
-    this.#queue = []
+    this.#dropEarly()
     this.#settle?.reject(error)
     this.#settle = null
   }
@@ -81,7 +98,7 @@ export class RequestBody {
   /** Nobody will read the rest: lets it pass. */
   discard(): void {
     this.#discarding = true
-    this.#queue = []
+    this.#dropEarly()
     this.#resume()
   }
 
@@ -90,11 +107,16 @@ export class RequestBody {
    * away or the sink fails; finishing or aborting the sink is the caller's.
    */
   async pipeTo(sink: Sink): Promise<void> {
-    if (this.#failure !== null) throw this.#failure
+    const failed = this.#failure ?? this.#refusal
+    if (failed !== null) throw failed
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     this.#settle = { resolve, reject }
     this.#sink = sink
-    this.#flush(sink)
+    for (let chunk = this.#early.shift(); chunk !== undefined; chunk = this.#early.shift()) {
+      if (this.#sink === sink) this.#feed(sink, chunk)
+      this.#drop(chunk)
+    }
+    this.#goOn(sink)
     await promise
   }
 
@@ -122,8 +144,9 @@ export class RequestBody {
       this.#sinkFailed(error)
       return
     }
+    if (this.#draining) return
     if (more) {
-      if (this.#complete && this.#queue.length === 0) this.#done()
+      if (this.#complete && this.#early.length === 0) this.#done()
       return
     }
     this.#pause()
@@ -131,7 +154,7 @@ export class RequestBody {
     sink.drained().then(
       () => {
         this.#draining = false
-        if (this.#sink === sink) this.#flush(sink)
+        this.#goOn(sink)
       },
       (error: unknown) => {
         this.#sinkFailed(error)
@@ -139,11 +162,20 @@ export class RequestBody {
     )
   }
 
-  #flush(sink: Sink): void {
-    while (this.#queue.length > 0 && !this.#draining && this.#sink === sink) this.#feed(sink, this.#queue.shift()!)
+  #goOn(sink: Sink): void {
     if (this.#draining || this.#sink !== sink || this.#failure !== null) return
     if (this.#complete) this.#done()
     else this.#resume()
+  }
+
+  #dropEarly(): void {
+    for (const chunk of this.#early.splice(0)) this.#drop(chunk)
+  }
+
+  /** Now, not when the garbage collector comes to it: these are large. */
+  #drop(chunk: Uint8Array<ArrayBuffer>): void {
+    this.#kept.free(chunk.length)
+    chunk.buffer.transfer(0)
   }
 
   #done(): void {
@@ -155,7 +187,6 @@ export class RequestBody {
   #sinkFailed(error: unknown): void {
     this.#sink = null
     this.#draining = false
-    this.#queue = []
     this.#settle?.reject(error)
     this.#settle = null
   }
