@@ -131,8 +131,8 @@ export declare function init(options: NativeInit): void
 /** Shards in index order, only those first written before `beforeMs`. */
 export declare function listShards(driveId: string, cursor: string | null, limit: number, beforeMs: number): Promise<ShardPage>
 
-/** Whether bodies should rest. */
-export declare function memoryShort(): boolean
+/** The used share of the limit. */
+export declare function memoryPressure(): number
 
 export interface NativeInit {
   memoryLimitBytes: number
@@ -366,6 +366,7 @@ export interface UploadResult {
   trailers: Array<string>
   inline: Buffer | null
   missing: Array<number>
+  belowQuorum: boolean
 }
 
 /** Copies the chunk; it is free again when this returns. 0: go on; 1: stop until `uploadDrained` resolves. */

@@ -216,6 +216,11 @@ export interface UploadResult {
   inline: Buffer | null
   /** Indexes whose shard is not durable: for the repair queue. Empty when all is well. */
   missing: number[]
+  /**
+   * Fewer members than the quorum have their shard, k at least: too few to acknowledge the blob, enough to read it. It must be
+   * re-encoded into another group (DESIGN §5.5).
+   */
+  belowQuorum: boolean
 }
 
 // --------------------------------------------------------------------------------------------------------------- reads
@@ -292,8 +297,8 @@ export interface Native extends NativePlane {
   /** Counts bytes of bodies that JavaScript keeps as part of `memoryUsedBytes`; false: they do not fit below the limit. */
   takeMemory(bytes: number): boolean
   giveMemory(bytes: number): void
-  /** Whether so much of the limit is used (17/20) that no body should be read on. What was read must still be written. */
-  memoryShort(): boolean
+  /** `memoryUsedBytes / memoryLimitBytes`, for a look at every chunk. What was read must be written, so it may exceed 1. */
+  memoryPressure(): number
   /** What CPU features are in use: for the log and the bench. */
   features(): string[]
 

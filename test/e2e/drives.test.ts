@@ -11,6 +11,7 @@ import { until } from '../support/until.ts'
 import { flipBytes } from './corruption.ts'
 import { accountForEveryShard } from './accounting.ts'
 import { sameBytes } from './objects/context.ts'
+import { beginUpload, send, statusIn } from './raw-upload.ts'
 import { status, untilStatus } from './status.ts'
 
 const MIB = 1024 * 1024
@@ -118,6 +119,25 @@ it('folders that vanish while the node runs are noticed or do no harm', async ()
   await write(5)
   await readAll()
   await restartWith(0, 3)
+  await readAll()
+  await untilWhole('all is whole again')
+})
+
+it('an upload outlives two folders that vanish in its middle', async () => {
+  const [size, seed] = [24 * MIB, ++seeds]
+  const body = bytes(size, seed)
+  const { socket, answer } = await beginUpload(node, { bucket: BUCKET, key: 'middle', length: size })
+  await send(socket, body.subarray(0, size / 2))
+  await untilStatus(node, 'it is under way', ({ engine }) => engine.uploads > 0 && engine.jobsRun > 0)
+  remove(1)
+  remove(4)
+  await untilStatus(node, 'both are noticed', ({ drives }) => drives.filter((drive) => drive.state === 'offline').length === 2)
+  await send(socket, body.subarray(size / 2))
+  assert.equal(statusIn(await answer), 200, node.logTail())
+  socket.destroy()
+  objects.set('middle', { size, seed })
+  await readAll()
+  await restartWith(1, 4)
   await readAll()
   await untilWhole('all is whole again')
 })

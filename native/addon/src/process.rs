@@ -89,10 +89,10 @@ pub fn give_memory(bytes: f64) -> napi::Result<()> {
     })
 }
 
-/// Whether bodies should rest.
+/// The used share of the limit.
 #[napi]
-pub fn memory_short() -> napi::Result<bool> {
-    guard::now(|| Ok(engine()?.memory_short()))
+pub fn memory_pressure() -> napi::Result<f64> {
+    guard::now(|| Ok(engine()?.memory_pressure()))
 }
 
 /// What CPU kernels are in use.

@@ -62,6 +62,7 @@ pub struct UploadResult {
     #[napi(ts_type = "Buffer | null")]
     pub inline: Either<Copied, Null>,
     pub missing: Vec<u32>,
+    pub below_quorum: bool,
 }
 
 /// Reserves one stripe; SlowDown when the memory is not to be had.
@@ -133,6 +134,7 @@ impl From<Finished> for UploadResult {
                 .into_iter()
                 .map(|index| index as u32)
                 .collect(),
+            below_quorum: result.below_quorum,
         }
     }
 }

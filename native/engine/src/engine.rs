@@ -203,9 +203,9 @@ impl Engine {
         self.budget.give_back(bytes);
     }
 
-    /// No more than what is on its way should be taken in now.
-    pub fn memory_short(&self) -> bool {
-        self.budget.short()
+    /// The used share of the limit.
+    pub fn memory_pressure(&self) -> f64 {
+        self.budget.used() as f64 / self.budget.limit().max(1) as f64
     }
 
     // ------------------------------------------------------------------------------------------------------------ jobs

@@ -85,11 +85,6 @@ impl Budget {
         self.used.fetch_sub(bytes, Relaxed);
     }
 
-    /// Whether most of what lies above [`Level::Admission`] is used: 17/20 of the limit.
-    pub fn short(&self) -> bool {
-        self.used() > self.limit / 20 * 17
-    }
-
     fn taken(self: &Arc<Self>, before: u64, bytes: u64) -> Reservation {
         self.peak.fetch_max(before + bytes, Relaxed);
         Reservation {

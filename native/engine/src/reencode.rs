@@ -12,7 +12,7 @@ use crate::layout;
 use crate::memory::Level;
 use crate::read::{BlobSource, Source, fetch};
 use crate::target::Block;
-use crate::write::{BlobWriter, Home, Lease, Message, Shards, Stripe};
+use crate::write::{BlobWriter, Floor, Home, Lease, Message, Shards, Stripe};
 
 impl Engine {
     /// Resolves with the indexes left out once enough members of `to_pg` hold their shard durably.
@@ -49,7 +49,7 @@ impl Engine {
             let blocks = self
                 .encoded(&source, 0, &code, capacity, home.wait().await)
                 .await?;
-            return writer.durable(Shards::Single(blocks)).await;
+            return writer.durable(Shards::Single(blocks), Floor::Quorum).await;
         }
         let payload = layout::payload_bytes(source.layout.plain_bytes(0), blob.encrypted);
         let block_bytes = layout::block_bytes(payload, writer.pg.k);
@@ -59,14 +59,16 @@ impl Engine {
             let blocks = self
                 .encoded(&source, stripe, &code, capacity, lease)
                 .await?;
-            if let Some(error) = writer.hopeless(&members) {
+            if let Some(error) = writer.hopeless(&members, Floor::Quorum) {
                 return Err(error);
             }
             for (member, block) in members.iter().zip(blocks) {
                 member.send(Message::Append(block));
             }
         }
-        writer.durable(Shards::Streamed(members)).await
+        writer
+            .durable(Shards::Streamed(members), Floor::Quorum)
+            .await
     }
 
     /// Reads one stripe's payload and encodes it on a worker.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anvil_body::{AwsChunked, AwsChunkedOptions};
 use anvil_engine::target::ShardError;
-use anvil_engine::{Checksum, Flow, Kind, Limits, UploadOptions};
+use anvil_engine::{BlobSource, Checksum, Flow, Kind, Limits, Pg, UploadOptions};
 use support::{Cluster, blob_id, body, drive_id, limits, source, until};
 
 const TIGHT: u64 = 24 << 20;
@@ -33,7 +33,7 @@ fn members_that_fail_are_left_out_above_the_quorum() {
 }
 
 #[test]
-fn below_the_quorum_nothing_stays() {
+fn with_fewer_than_k_nothing_stays() {
     for size in SIZES {
         for (error, kind) in [
             (
@@ -44,7 +44,7 @@ fn below_the_quorum_nothing_stays() {
             (ShardError::Stale { current: 9 }, Kind::StaleGeneration),
         ] {
             let cluster = Cluster::new(4, 2, TIGHT);
-            for drive in &cluster.drives[..2] {
+            for drive in &cluster.drives[..3] {
                 drive.fail(Some(error.clone()));
             }
             let refused = cluster.put(options(1), &body(size, 1), 50_000).unwrap_err();
@@ -71,8 +71,72 @@ fn too_few_reachable_members_are_refused_before_the_first_byte() {
 }
 
 #[test]
-fn without_parity_and_with_one_all_must_answer() {
-    for (k, m) in [(1, 0), (2, 0), (2, 1)] {
+fn below_the_quorum_the_body_can_be_written_into_another_group() {
+    for size in SIZES {
+        let cluster = Cluster::new(4, 2, TIGHT);
+        let sent = body(size, 1);
+        let failing = [ShardError::Failed("dead".into()), ShardError::Full];
+        for (drive, error) in cluster.drives[1..].iter().zip(failing) {
+            drive.fail(Some(error));
+        }
+        let result = cluster.put(options(1), &sent, 50_000).unwrap();
+        assert_eq!(
+            (&result.missing[..], result.below_quorum),
+            (&[1, 2][..], true)
+        );
+        // A group of those that live.
+        let living = [0, 3, 4, 5].map(drive_id).to_vec();
+        let registry = &cluster.engine.registry;
+        registry
+            .set_pg(Pg {
+                id: 2,
+                k: 2,
+                m: 2,
+                members: living,
+                ..support::group(4, 2)
+            })
+            .unwrap();
+        let blob = source(blob_id(1), &result, None);
+        let left = cluster.block_on(cluster.engine.reencode_blob(blob.clone(), 2));
+        assert!(left.unwrap().is_empty());
+        let moved = BlobSource { pg: 2, ..blob };
+        assert_eq!(cluster.get(&moved, 0, size as u64).unwrap(), sent);
+        assert!(until(|| cluster.engine.stats().memory_used_bytes == 0));
+    }
+}
+
+#[test]
+fn members_that_fail_in_the_middle_of_a_body_do_not_end_it_while_k_are_left() {
+    for (failing, readable) in [(2, true), (3, false)] {
+        let cluster = Cluster::new(4, 2, TIGHT);
+        let sent = body(2_000_000, 1);
+        let ended = cluster.block_on(async {
+            let handle = cluster.engine.open_upload(options(1))?;
+            support::feed(&cluster.engine, handle, &sent[..900_000], 50_000).await?;
+            for drive in &cluster.drives[..failing] {
+                drive.fail(Some(ShardError::Io("gone".into())));
+            }
+            // It may be refused here or at its end.
+            support::feed(&cluster.engine, handle, &sent[900_000..], 50_000).await?;
+            cluster.engine.finish_upload(handle).await
+        });
+        if readable {
+            let result = ended.unwrap();
+            assert_eq!(
+                (&result.missing[..], result.below_quorum),
+                (&[0, 1][..], true)
+            );
+            let blob = source(blob_id(1), &result, None);
+            assert_eq!(cluster.get(&blob, 0, 2_000_000).unwrap(), sent);
+        } else {
+            assert_eq!(ended.unwrap_err().kind, Kind::InsufficientRedundancy);
+        }
+    }
+}
+
+#[test]
+fn without_parity_all_must_answer() {
+    for (k, m) in [(1, 0), (2, 0)] {
         let cluster = Cluster::new(k, m, TIGHT);
         cluster.put(options(1), &body(100_000, 1), 50_000).unwrap();
         cluster.drives[0].fail(Some(ShardError::Io("no".into())));
@@ -106,12 +170,14 @@ fn a_member_that_stalls_is_left_out_and_holds_nothing_up() {
 
 #[test]
 fn what_a_stalled_member_writes_late_goes_if_the_upload_failed() {
-    let cluster = Cluster::new(1, 1, TIGHT);
-    cluster.drives[0].fail(Some(ShardError::Io("no".into())));
-    cluster.drives[1].stall(true);
+    let cluster = Cluster::new(2, 1, TIGHT);
+    for drive in &cluster.drives[..2] {
+        drive.fail(Some(ShardError::Io("no".into())));
+    }
+    cluster.drives[2].stall(true);
     let refused = cluster.put(options(1), &body(1000, 4), 50_000).unwrap_err();
     assert_eq!(refused.kind, Kind::InsufficientRedundancy);
-    cluster.drives[1].stall(false);
+    cluster.drives[2].stall(false);
     std::thread::sleep(Duration::from_millis(20));
     assert!(cluster.becomes_empty());
 }
@@ -327,12 +393,15 @@ fn a_write_that_fails_behind_its_seal_ends_at_once() {
         let handle = engine.open_upload(options(1))?;
         support::feed(&engine, handle, &sent[..200_000], 50_000).await?;
         cluster.drives[0].stall(true);
+        cluster.drives[1].stall(true);
         support::feed(&engine, handle, &sent[200_000..], 50_000).await?;
         let ending = engine.clone();
         let ending = tokio::spawn(async move { ending.finish_upload(handle).await });
         tokio::time::sleep(Duration::from_millis(100)).await;
-        cluster.drives[0].fail(Some(ShardError::Full));
-        cluster.drives[0].stall(false);
+        for drive in &cluster.drives[..2] {
+            drive.fail(Some(ShardError::Full));
+            drive.stall(false);
+        }
         ending.await.unwrap()
     });
     assert_eq!(refused.unwrap_err().kind, Kind::InsufficientStorage);

@@ -55,7 +55,7 @@ export interface Gateway {
 }
 
 /** Of a gateway alone, in tests. */
-const UNBOUNDED: IntakeMemory = { full: () => false, take: () => true, free: () => {} }
+const UNBOUNDED: IntakeMemory = { pressure: () => 0, take: () => true, free: () => {} }
 const TICK_MS = 5_000
 /** Below the read timeouts of clients and proxies, above what nearly every operation takes. */
 const PATIENCE_MS = 10_000
@@ -83,7 +83,7 @@ class S3Gateway implements Gateway {
   constructor({ store, directory, logger, region, listen, tls, s3Domain, health, ready, clock, tlsPollMs, tickMs, patienceMs, intake = UNBOUNDED, onRequest }: GatewayOptions) {
     this.#onRequest = onRequest ?? (() => {})
     this.#intake = intake
-    this.#gate = new IntakeGate(() => intake.full(), this.#exchanges)
+    this.#gate = new IntakeGate(() => intake.pressure(), this.#exchanges)
     this.#logger = logger
     this.#tickMs = tickMs ?? TICK_MS
     this.#now = clock ?? Date.now

@@ -106,7 +106,7 @@ export function createGatewayRuntime(config: Config, storage: StorageRuntime, ho
     store, directory, logger, region: config.region, listen: config.http, tls: config.tls, s3Domain: config.s3Domain,
     health: () => host.health(), ready: () => host.ready(), onRequest: storage.metrics.request,
     intake: {
-      full: () => native.memoryShort(),
+      pressure: () => native.memoryPressure(),
       take: (bytes) => native.takeMemory(bytes),
       free: (bytes) => {
         native.giveMemory(bytes)

@@ -28,6 +28,8 @@ export interface WrittenBody {
   etag: string
   checksum: { algorithm: ChecksumAlgorithm; value: string } | null
   missing: MissingShard[]
+  /** Must be written into another group before it is committed. */
+  belowQuorum: boolean
 }
 
 /** A body of a copy: nothing to check it against. */
@@ -163,13 +165,14 @@ export class BodyWriter {
     const etag = this.#md5 ? result.md5 : `${result.fastDigest}-1`
     const shared = { size: result.size, etag, checksum }
     if (result.inline !== null) {
-      return { ...shared, body: { kind: 'inline', blobId: this.#blobId, data: result.inline }, missing: [] }
+      return { ...shared, body: { kind: 'inline', blobId: this.#blobId, data: result.inline }, missing: [], belowQuorum: false }
     }
     const pgId = this.#lease!.group.id
     return {
       ...shared,
       body: { kind: 'blob', blob: { blobId: this.#blobId, pgId, size: result.size, stripeBytes: result.stripeBytes } },
       missing: result.missing.map((index) => ({ blobId: this.#blobId, pgId, index })),
+      belowQuorum: result.belowQuorum,
     }
   }
 

@@ -1,13 +1,18 @@
 /**
- * The commit of a body whose shards are durable. Its group may have been closed meanwhile, or the pair condemned by an
- * orphan collector that found no row of it for too long (DESIGN §13, rules 2 and 4). Such a refusal is an outcome and no
- * doubt: nothing of that commit can come any more. The client's bytes are there, so they are written into another group
- * and committed anew; what stays in the old one names a group that the blob's row does not, and is collected as that. If
- * the collector was quicker, the shards cannot be read, and the client is told.
+ * The commit of a body whose shards are durable. Where they cannot be committed in their group, the client's bytes are there
+ * all the same, so they are written into another group and committed in that one. There are two reasons:
+ * - Fewer members than the quorum have their shard, but enough to read them (DESIGN §5.5).
+ * - The group was closed meanwhile, or the pair condemned by an orphan collector that found no row of it for too long
+ *   (DESIGN §13, rules 2 and 4). Such a refusal is an outcome and no doubt: nothing of that commit can come any more.
+ *
+ * What stays in the old group names a group that the blob's row does not, and is collected as that. If the shards cannot be
+ * read any more, the client is told.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../shared/errors.ts'
-import type { BucketId } from '../../shared/ids.ts'
+import type { BlobId, BucketId, DriveId } from '../../shared/ids.ts'
 import { nativeError } from '../../shared/native.ts'
+import type { GroupLease } from '../placement/groups.ts'
 import type { BodyWriterOptions, WrittenBody } from './body-writer.ts'
 
 export interface SealedPlace {
@@ -15,41 +20,77 @@ export interface SealedPlace {
   encrypted: boolean
 }
 
+type Storage = Pick<BodyWriterOptions, 'native' | 'groups'>
+
 /** A group is retired with each attempt, so the second one is enough unless groups are closed all the time. */
 const MAX_ATTEMPTS = 3
 const REFUSALS: readonly unknown[] = ['placement-group-closed', 'condemned']
 /** Stored bytes are moved as they are. */
 const NO_KEY = Buffer.alloc(0)
+/** For the drives' states to catch up with what the write has met, and for memory to be had. */
+const PATIENCE_MS = 10_000
+const LOOK_AGAIN_MS = 100
 
 /** @throws AnvilError what `write` throws, or what kept the bytes from being moved */
 export async function commitSealed<Result>(
-  { native, groups }: Pick<BodyWriterOptions, 'native' | 'groups'>, { bucketId, encrypted }: SealedPlace, written: WrittenBody,
-  write: (written: WrittenBody) => Promise<Result>,
+  storage: Storage, place: SealedPlace, written: WrittenBody, write: (written: WrittenBody) => Promise<Result>,
 ): Promise<Result> {
-  const leases: { release(): void }[] = []
+  const leases: GroupLease[] = []
+  const moved = async (from: WrittenBody): Promise<WrittenBody> => {
+    const { body, lease } = await intoAnotherGroup(storage, place, from)
+    leases.push(lease)
+    return body
+  }
   try {
     for (let attempt = 1, now = written; ; attempt++) {
+      if (now.belowQuorum) now = await moved(now)
       try {
         return await write(now)
       } catch (error) {
         if (now.body.kind !== 'blob' || attempt === MAX_ATTEMPTS || !isRefusal(error)) throw error
-        const { blob } = now.body
-        await groups.retire(blob.pgId)
-        const lease = await groups.take(blob.blobId)
-        leases.push(lease)
-        const pgId = lease.group.id
-        const left = await native.reencodeBlob({ ...blob, bucketId, encrypted, dataKey: NO_KEY }, pgId).catch((failure: unknown) => {
-          throw nativeError(failure)
-        })
-        now = {
-          ...now,
-          body: { kind: 'blob', blob: { ...blob, pgId } },
-          missing: left.map((index) => ({ blobId: blob.blobId, pgId, index })),
-        }
+        now = await moved(now)
       }
     }
   } finally {
     for (const lease of leases) lease.release()
+  }
+}
+
+async function intoAnotherGroup({ native, groups }: Storage, { bucketId, encrypted }: SealedPlace, from: WrittenBody) {
+  if (from.body.kind !== 'blob') throw new Error('an inline body lies in no group')
+  const { blob } = from.body
+  const old = await groups.ensure(blob.pgId)
+  await groups.retire(blob.pgId)
+  const failed = new Set(from.belowQuorum ? from.missing.map(({ index }) => old.members[index]!) : [])
+  const deadline = performance.now() + PATIENCE_MS
+  for (;;) {
+    const lease = await livingGroup(groups, blob.blobId, failed, deadline)
+    const pgId = lease.group.id
+    try {
+      const left = await native.reencodeBlob({ ...blob, bucketId, encrypted, dataKey: NO_KEY }, pgId)
+      const missing = left.map((index) => ({ blobId: blob.blobId, pgId, index }))
+      const body: WrittenBody = { ...from, body: { kind: 'blob', blob: { ...blob, pgId } }, missing, belowQuorum: false }
+      return { body, lease }
+    } catch (cause) {
+      lease.release()
+      const error = nativeError(cause)
+      // the upload was admitted: it waits for memory as long as it may
+      if (!AnvilError.is(error, 'SlowDown') || performance.now() > deadline) throw error
+      await sleep(LOOK_AGAIN_MS)
+    }
+  }
+}
+
+/**
+ * Another group for the blob, without the drives that have just failed it, once placement knows of them. A drive that placement
+ * goes on trusting is tried again in the end.
+ */
+async function livingGroup(groups: Storage['groups'], blobId: BlobId, failed: ReadonlySet<DriveId>, deadline: number): Promise<GroupLease> {
+  for (;;) {
+    const lease = await groups.take(blobId)
+    if (!lease.group.members.some((drive) => failed.has(drive)) || performance.now() > deadline) return lease
+    lease.release()
+    await sleep(LOOK_AGAIN_MS)
   }
 }
 

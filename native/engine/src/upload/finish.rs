@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::options::UploadResult;
 use super::{State, Upload, body_error};
 use crate::error::{Error, Kind, Result};
-use crate::write::Shards;
+use crate::write::{Floor, Shards};
 
 type Trailers = Vec<(String, String)>;
 
@@ -25,8 +25,8 @@ impl Upload {
         finished
     }
 
-    /// The body is complete. Resolves when enough members have their shard on stable storage; on an error nothing of the
-    /// upload stays.
+    /// The body is complete. Resolves when enough members have their shard on stable storage, or k at least (see
+    /// [`UploadResult::below_quorum`]); on an error nothing of the upload stays.
     pub async fn finish(self: &Arc<Self>) -> Result<UploadResult> {
         let finished = self.try_finish().await;
         match &finished {
@@ -52,7 +52,10 @@ impl Upload {
                 None => Shards::Streamed(std::mem::take(&mut state.members)),
             }
         };
-        result.missing = self.writer()?.durable(shards).await?;
+        let writer = self.writer()?;
+        result.missing = writer.durable(shards, Floor::Readable).await?;
+        let durable = writer.pg.members.len() - result.missing.len();
+        result.below_quorum = durable < writer.pg.write_quorum();
         Ok(result)
     }
 

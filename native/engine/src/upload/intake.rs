@@ -36,7 +36,9 @@ impl Upload {
             bytes
         };
         if !left.is_empty() {
-            let Engine { buffers, budget, .. } = &*self.engine;
+            let Engine {
+                buffers, budget, ..
+            } = &*self.engine;
             state.spill.push(left, buffers, budget);
         }
         Ok(())
@@ -100,7 +102,8 @@ impl Upload {
             return Ok(true);
         }
         let mut spill = std::mem::take(&mut state.spill);
-        let filled: Result<()> = spill.drain(|bytes| Ok(bytes.len() - self.fill(state, bytes)?.len()));
+        let filled: Result<()> =
+            spill.drain(|bytes| Ok(bytes.len() - self.fill(state, bytes)?.len()));
         state.spill = spill;
         filled?;
         Ok(state.spill.is_empty())

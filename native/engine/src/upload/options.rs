@@ -102,4 +102,7 @@ pub struct UploadResult {
     pub inline: Option<Vec<u8>>,
     /// Indexes whose shard is not durable.
     pub missing: Vec<usize>,
+    /// Fewer members than the quorum have their shard, k at least: the blob must be written into another group before it is
+    /// acknowledged.
+    pub below_quorum: bool,
 }

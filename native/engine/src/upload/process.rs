@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::layout;
 use crate::target::Block;
-use crate::write::{Message, Stripe};
+use crate::write::{Floor, Message, Stripe};
 
 /// One upload's stripe while it is in a worker's hands.
 struct Lane {
@@ -136,7 +136,7 @@ impl Upload {
         if let Some(error) = self
             .writer
             .as_ref()
-            .and_then(|writer| writer.hopeless(&state.members))
+            .and_then(|writer| writer.hopeless(&state.members, Floor::Readable))
         {
             return Err((error, blocks));
         }

@@ -29,12 +29,7 @@ impl Spill {
         self.pieces.is_empty()
     }
 
-    pub(super) fn push(
-        &mut self,
-        mut bytes: &[u8],
-        buffers: &Arc<Buffers>,
-        budget: &Arc<Budget>,
-    ) {
+    pub(super) fn push(&mut self, mut bytes: &[u8], buffers: &Arc<Buffers>, budget: &Arc<Budget>) {
         if let Some(last) = self.pieces.back_mut() {
             let (now, later) = bytes.split_at(bytes.len().min(last.bytes.len() - last.filled));
             last.bytes[last.filled..last.filled + now.len()].copy_from_slice(now);

@@ -21,7 +21,7 @@ use crate::id::Id128;
 use crate::registry::Pg;
 use crate::target::{Block, ShardError, ShardKey};
 use member::{Progress, Verdict, leave_out_stalled, remove, remove_if_failed};
-use settle::{Outcome, settle};
+use settle::{Outcome, Wanted, settle};
 
 /// The shards of one blob on their way. Dropping it before [`BlobWriter::durable`] has succeeded gives the blob up: what was
 /// written goes, in the background.
@@ -39,6 +39,15 @@ pub(crate) enum Shards {
     Single(Vec<Block>),
     /// Writers that have been given all blocks.
     Streamed(Vec<Member>),
+}
+
+/// How few members may hold their shard at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Floor {
+    /// As many as an acknowledged blob needs.
+    Quorum,
+    /// k, so that the bytes can be read: whoever asked for the write has them written into another group.
+    Readable,
 }
 
 impl BlobWriter {
@@ -89,7 +98,7 @@ impl BlobWriter {
     }
 
     /// The error that a write with these members can only end with, if it is so.
-    pub(crate) fn hopeless(&self, members: &[Member]) -> Option<Error> {
+    pub(crate) fn hopeless(&self, members: &[Member], floor: Floor) -> Option<Error> {
         let mut so_far = Outcome::default();
         for (index, member) in members.iter().enumerate() {
             match member.error() {
@@ -97,17 +106,24 @@ impl BlobWriter {
                 Some(error) => so_far.left_out.push((index, error)),
             }
         }
-        so_far.error(self.pg.write_quorum())
+        so_far.error(self.least(floor))
     }
 
-    /// Resolves with the indexes left out once enough members have their shard on stable storage. On an error nothing of the
-    /// blob stays.
-    pub(crate) async fn durable(&self, shards: Shards) -> Result<Vec<usize>> {
+    fn least(&self, floor: Floor) -> usize {
+        match floor {
+            Floor::Quorum => self.pg.write_quorum(),
+            Floor::Readable => self.pg.k,
+        }
+    }
+
+    /// Resolves with the indexes left out once enough members have their shard on stable storage: all but those that failed
+    /// or stall, and never fewer than `floor` says. On an error nothing of the blob stays.
+    pub(crate) async fn durable(&self, shards: Shards, floor: Floor) -> Result<Vec<usize>> {
         let outcome = match shards {
-            Shards::Single(blocks) => self.put_all(blocks).await,
-            Shards::Streamed(members) => self.seal_all(members).await,
+            Shards::Single(blocks) => self.put_all(blocks, floor).await,
+            Shards::Streamed(members) => self.seal_all(members, floor).await,
         };
-        if let Some(error) = outcome.error(self.pg.write_quorum()) {
+        if let Some(error) = outcome.error(self.least(floor)) {
             self.verdict.send_replace(Some(Verdict::Failed));
             self.remove(&outcome.durable).await;
             return Err(error);
@@ -136,7 +152,7 @@ impl BlobWriter {
 
     /// A blob of one stripe: one write on each member, all in the caller's task; only those that are left out go on in one
     /// of their own.
-    async fn put_all(&self, blocks: Vec<Block>) -> Outcome {
+    async fn put_all(&self, blocks: Vec<Block>, floor: Floor) -> Outcome {
         let (report, reports) = mpsc::unbounded_channel();
         let started = Instant::now();
         let targets = self.engine.registry.members(&self.pg);
@@ -162,7 +178,7 @@ impl BlobWriter {
             }));
         }
         drop(report);
-        let settling = self.settle(reports, |_| started, |_| None);
+        let settling = self.settle(floor, reports, |_| started, |_| None);
         tokio::pin!(settling);
         loop {
             tokio::select! {
@@ -174,7 +190,7 @@ impl BlobWriter {
     }
 
     /// A blob of several stripes: the writers make their shards durable.
-    async fn seal_all(&self, members: Vec<Member>) -> Outcome {
+    async fn seal_all(&self, members: Vec<Member>, floor: Floor) -> Outcome {
         let (report, reports) = mpsc::unbounded_channel();
         for (index, member) in members.iter().enumerate() {
             match member.error() {
@@ -186,6 +202,7 @@ impl BlobWriter {
         drop(report);
         let mut outcome = self
             .settle(
+                floor,
                 reports,
                 |index| members[index].moved(),
                 |index| members[index].error(),
@@ -203,13 +220,18 @@ impl BlobWriter {
 
     async fn settle(
         &self,
+        floor: Floor,
         reports: mpsc::UnboundedReceiver<member::Ended>,
         moved: impl Fn(usize) -> Instant,
         failed: impl Fn(usize) -> Option<ShardError>,
     ) -> Outcome {
-        let (members, quorum) = (self.pg.members.len(), self.pg.write_quorum());
+        let wanted = Wanted {
+            members: self.pg.members.len(),
+            quorum: self.pg.write_quorum(),
+            least: self.least(floor),
+        };
         let stall = self.engine.limits.stall;
-        settle(members, quorum, stall, reports, moved, failed).await
+        settle(wanted, stall, reports, moved, failed).await
     }
 
     /// Takes back the shards of a write that did not reach its quorum.

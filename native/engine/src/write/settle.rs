@@ -1,4 +1,5 @@
-//! The rule of DESIGN §5.5: wait for all members, leave out only those that failed or stall, and only above the quorum.
+//! The rule of DESIGN §5.5: wait for all members, leave out only those that failed or stall. Below the quorum, a write is
+//! worth something as long as k members have their shard: then its bytes can be read, and written into another group.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use super::member::Ended;
 use crate::error::{Error, Kind};
 use crate::target::{ShardError, ShardResult};
 
-/// Members still awaited below the quorum are given up after this many stall limits.
+/// Members that could still make up the quorum, or k, are given up after this many stall limits.
 const HOPELESS_AFTER_STALLS: u32 = 30;
 
 /// How the members of one write ended.
@@ -21,8 +22,8 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// The error of a write that has too few durable shards.
-    pub(super) fn error(&self, quorum: usize) -> Option<Error> {
+    /// The error of a write that has fewer than `least` durable shards.
+    pub(super) fn error(&self, least: usize) -> Option<Error> {
         let stale = self.left_out.iter().find_map(|(index, error)| match error {
             ShardError::Stale { current } => Some((index, current)),
             _ => None,
@@ -31,7 +32,7 @@ impl Outcome {
             let text = format!("member {index} knows generation {current} of the placement group");
             return Some(Error::new(Kind::StaleGeneration, text));
         }
-        if self.durable.len() >= quorum {
+        if self.durable.len() >= least {
             return None;
         }
         let full = self
@@ -51,7 +52,7 @@ impl Outcome {
         Some(Error::new(
             kind,
             format!(
-                "{} shards of at least {quorum} can be durable; {}",
+                "{} shards of at least {least} can be durable; {}",
                 self.durable.len(),
                 reasons.join(", ")
             ),
@@ -59,18 +60,32 @@ impl Outcome {
     }
 }
 
-/// Collects the reports of `members` members. `moved(i)`: when member i last went forward. `failed(i)`: why it will not
+/// How many members there are and are needed.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) members: usize,
+    /// From here on, members that stall are left out.
+    pub(super) quorum: usize,
+    /// With fewer the write is lost.
+    pub(super) least: usize,
+}
+
+/// Collects the reports of all members. `moved(i)`: when member i last went forward. `failed(i)`: why it will not
 /// report any more; its writer may have dropped the report together with what else waited for it.
 ///
 /// A report that comes later finds the channel closed; whoever sends it then knows that nobody took note.
 pub(super) async fn settle(
-    members: usize,
-    quorum: usize,
+    wanted: Wanted,
     stall: Duration,
     mut reports: mpsc::UnboundedReceiver<Ended>,
     moved: impl Fn(usize) -> Instant,
     failed: impl Fn(usize) -> Option<ShardError>,
 ) -> Outcome {
+    let Wanted {
+        members,
+        quorum,
+        least,
+    } = wanted;
     let mut ended: Vec<Option<ShardResult<()>>> = vec![None; members];
     let mut last_report = Instant::now();
     loop {
@@ -83,7 +98,9 @@ pub(super) async fn settle(
         let awaited: Vec<usize> = (0..members)
             .filter(|index| ended[*index].is_none())
             .collect();
-        let enough = durable >= quorum;
+        let possible = durable + awaited.len();
+        // Also where the quorum is out of reach for good, and what there is can be read.
+        let enough = durable >= quorum || (durable >= least && possible < quorum);
         let limit = if enough {
             stall
         } else {
@@ -93,7 +110,7 @@ pub(super) async fn settle(
             .iter()
             .all(|index| moved(*index).max(last_report).elapsed() >= limit);
         // Also where nobody is awaited any more.
-        if all_stall || durable + awaited.len() < quorum {
+        if all_stall || possible < least {
             break;
         }
         match tokio::time::timeout(stall / 10, reports.recv()).await {

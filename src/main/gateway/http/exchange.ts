@@ -113,7 +113,7 @@ export class Exchange {
   hold(): void {
     if (this.#held || this.#over || this.body.complete) return
     this.#held = true
-    this.#res.pause()
+    if (!this.#bodyPaused) this.#res.pause()
   }
 
   release(): void {

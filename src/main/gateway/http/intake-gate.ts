@@ -14,19 +14,25 @@ export interface Holdable {
 }
 
 export interface IntakeMemory extends KeptBytes {
-  /** Whether the bodies under way hold nearly all the memory that they may: then none is read on until they do not. */
-  full(): boolean
+  /** How much of the memory that bodies may have is used; 1 is all of it. */
+  pressure(): number
 }
 
+/**
+ * Above three quarters nothing is admitted, and what is used there are chunks that came when their upload's stripe was full:
+ * it becomes less by itself. The marks lie apart, since a thousand sockets are not held and released for nothing.
+ */
+const CLOSE_ABOVE = 0.85
+const OPEN_BELOW = 0.8
 const LOOK_AGAIN_MS = 5
 
 export class IntakeGate {
-  readonly #full: () => boolean
+  readonly #pressure: () => number
   readonly #requests: Iterable<Holdable>
   #timer: NodeJS.Timeout | null = null
 
-  constructor(full: () => boolean, requests: Iterable<Holdable>) {
-    this.#full = full
+  constructor(pressure: () => number, requests: Iterable<Holdable>) {
+    this.#pressure = pressure
     this.#requests = requests
   }
 
@@ -37,10 +43,10 @@ export class IntakeGate {
 
   /** A chunk was taken in. */
   chunk(): void {
-    if (this.closed || !this.#full()) return
+    if (this.closed || this.#pressure() <= CLOSE_ABOVE) return
     for (const request of this.#requests) request.hold()
     this.#timer = setInterval(() => {
-      if (!this.#full()) this.open()
+      if (this.#pressure() < OPEN_BELOW) this.open()
     }, LOOK_AGAIN_MS)
   }
 
