@@ -1,6 +1,7 @@
 use anvil_codec::hash::{Algorithm, Hasher};
 
 use crate::BodyError;
+use crate::deferred::{ChunkHashes, DeferredChunks, Run};
 use crate::header::{ChunkHeader, HeaderLine};
 use crate::signature::{ChunkSigning, Signature, SignatureChain};
 use crate::trailer::TrailerSection;
@@ -23,6 +24,13 @@ pub struct AwsChunked {
     signed_chunk: Option<SignedChunk>,
     chain: Option<SignatureChain>,
     trailers: Option<TrailerSection>,
+    deferred: Option<Deferred>,
+}
+
+struct Deferred {
+    /// Chunks of fewer bytes are hashed here.
+    least_bytes: u64,
+    news: DeferredChunks,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +67,30 @@ impl AwsChunked {
             signed_chunk: None,
             chain: options.signing.map(SignatureChain::new),
             trailers: options.trailers.map(TrailerSection::new),
+            deferred: None,
         }
+    }
+
+    /// Leaves the payload hashes of chunks of at least `least_bytes` to the caller; to be called before the first byte. None
+    /// if the chunks are not signed. Smaller chunks are verified here, or a body of tiny ones would be a long list of hashes.
+    ///
+    /// From here on, [`AwsChunked::finish`] vouches for the body only together with [`ChunkHashes::finish`].
+    pub fn defer(&mut self, least_bytes: u64) -> Option<ChunkHashes> {
+        let chain = self.chain.as_ref()?;
+        self.deferred = Some(Deferred {
+            least_bytes: least_bytes.max(1),
+            news: DeferredChunks::default(),
+        });
+        Some(ChunkHashes::new(chain.signing().clone()))
+    }
+
+    /// The chunks whose headers have come since the last call: to be given to [`ChunkHashes::add`] before the payload.
+    pub fn take_deferred(&mut self) -> DeferredChunks {
+        self.deferred
+            .as_mut()
+            .map_or_else(DeferredChunks::default, |deferred| {
+                std::mem::take(&mut deferred.news)
+            })
     }
 
     /// Decodes the next bytes of the body, and calls `out` with the payload in them, as slices of `input`, in order.
@@ -134,12 +165,27 @@ impl AwsChunked {
     }
 
     fn begin_chunk(&mut self, header: ChunkHeader) -> Result<State, BodyError> {
-        if self.chain.is_some() {
+        if let Some(chain) = &mut self.chain {
             let signature = header.signature.ok_or(BodyError::MalformedChunk)?;
-            self.signed_chunk = Some(SignedChunk {
-                signature,
-                payload: Hasher::new(Algorithm::Sha256),
-            });
+            let bytes = header.payload_bytes;
+            match &mut self.deferred {
+                Some(deferred) if bytes >= deferred.least_bytes => {
+                    deferred.news.runs.push_back(Run::Chunk {
+                        bytes,
+                        signature,
+                        previous: chain.go_on_from(signature),
+                    });
+                }
+                deferred => {
+                    if let Some(deferred) = deferred {
+                        deferred.news.verified(bytes);
+                    }
+                    self.signed_chunk = Some(SignedChunk {
+                        signature,
+                        payload: Hasher::new(Algorithm::Sha256),
+                    });
+                }
+            }
         }
         if header.payload_bytes > 0 {
             return Ok(State::Payload {

@@ -7,12 +7,14 @@
 //! Memory is constant: a chunk header line and a trailer section are bounded, payload is passed on as slices of the input.
 
 mod decoder;
+mod deferred;
 mod error;
 mod header;
 mod signature;
 mod trailer;
 
 pub use decoder::{AwsChunked, AwsChunkedOptions};
+pub use deferred::{ChunkHashes, DeferredChunks};
 pub use error::BodyError;
 pub use signature::ChunkSigning;
 

@@ -52,36 +52,70 @@ impl SignatureChain {
         }
     }
 
+    pub(crate) fn signing(&self) -> &ChunkSigning {
+        &self.signing
+    }
+
+    /// Takes the next chunk's signature as it stands: [`matches_chunk`] tells later whether it is right. The one before it.
+    pub(crate) fn go_on_from(&mut self, signature: Signature) -> Signature {
+        std::mem::replace(&mut self.previous, signature)
+    }
+
     /// Whether `signature` is that of the next chunk, whose payload has this SHA-256. The chain then goes on from it.
     pub(crate) fn chunk(&mut self, payload_sha256: &Digest, signature: &Signature) -> bool {
-        let last_lines = format!("{SHA256_OF_NOTHING}\n{payload_sha256}");
-        self.verify("AWS4-HMAC-SHA256-PAYLOAD", &last_lines, signature)
+        let matches = matches_chunk(&self.signing, &self.previous, payload_sha256, signature);
+        self.previous = *signature;
+        matches
     }
 
     /// Whether `signature` is that of the trailers, given as `name:value\n` each.
     pub(crate) fn trailers(&mut self, lines: &[u8], signature: &Signature) -> bool {
-        self.verify(
+        matches(
+            &self.signing,
             "AWS4-HMAC-SHA256-TRAILER",
+            &self.previous,
             &hash::digest(Algorithm::Sha256, lines).to_hex(),
             signature,
         )
     }
+}
 
-    fn verify(&mut self, kind: &str, last_lines: &str, signature: &Signature) -> bool {
-        let ChunkSigning {
-            signing_key,
-            amz_date,
-            scope,
-            ..
-        } = &self.signing;
-        let string_to_sign = format!(
-            "{kind}\n{amz_date}\n{scope}\n{}\n{last_lines}",
-            hex(&self.previous)
-        );
-        let expected = hash::hmac_sha256(signing_key, string_to_sign.as_bytes());
-        self.previous = expected;
-        equal_in_constant_time(&expected, signature)
-    }
+/// Whether a chunk whose payload has this SHA-256, behind one that was signed with `previous`, has this signature.
+pub(crate) fn matches_chunk(
+    signing: &ChunkSigning,
+    previous: &Signature,
+    payload_sha256: &Digest,
+    signature: &Signature,
+) -> bool {
+    let last_lines = format!("{SHA256_OF_NOTHING}\n{payload_sha256}");
+    matches(
+        signing,
+        "AWS4-HMAC-SHA256-PAYLOAD",
+        previous,
+        &last_lines,
+        signature,
+    )
+}
+
+fn matches(
+    signing: &ChunkSigning,
+    kind: &str,
+    previous: &Signature,
+    last_lines: &str,
+    signature: &Signature,
+) -> bool {
+    let ChunkSigning {
+        signing_key,
+        amz_date,
+        scope,
+        ..
+    } = signing;
+    let string_to_sign = format!(
+        "{kind}\n{amz_date}\n{scope}\n{}\n{last_lines}",
+        hex(previous)
+    );
+    let expected = hash::hmac_sha256(signing_key, string_to_sign.as_bytes());
+    equal_in_constant_time(&expected, signature)
 }
 
 /// 64 hexadecimal digits.

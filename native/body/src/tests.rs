@@ -25,8 +25,53 @@ fn signing(seed: &str) -> ChunkSigning {
 
 type Decoded = Result<(Vec<u8>, Vec<(String, String)>), BodyError>;
 
-/// Feeds `body` cut at `cuts` (sorted offsets).
+/// Feeds `body` cut at `cuts` (sorted offsets), and does the same again with the hashes of all chunks, and of the larger
+/// ones, deferred.
 fn decode(options: AwsChunkedOptions, body: &[u8], cuts: &[usize]) -> Decoded {
+    let decoded = decode_at_once(options.clone(), body, cuts);
+    for least_bytes in [1, 100] {
+        let deferred = decode_deferred(options.clone(), body, cuts, least_bytes);
+        // Of several errors another one may be found first.
+        assert_eq!(deferred.as_ref().ok(), decoded.as_ref().ok());
+    }
+    decoded
+}
+
+/// The payload is hashed in pieces that have nothing to do with the chunks, once there is enough of it.
+fn decode_deferred(
+    options: AwsChunkedOptions,
+    body: &[u8],
+    cuts: &[usize],
+    least_bytes: u64,
+) -> Decoded {
+    let mut decoder = AwsChunked::new(options);
+    let mut hashes = decoder.defer(least_bytes);
+    let (mut payload, mut hashed, mut from) = (Vec::new(), 0, 0);
+    let mut hash = |decoder: &mut AwsChunked, new: &[u8]| {
+        let Some(hashes) = &mut hashes else {
+            return Ok(());
+        };
+        hashes.add(decoder.take_deferred());
+        for (hasher, piece) in hashes.cut(new) {
+            hasher.update(piece);
+        }
+        hashes.verify()
+    };
+    for &to in cuts.iter().chain([&body.len()]) {
+        decoder.feed(&body[from..to], &mut |data| payload.extend_from_slice(data))?;
+        from = to;
+        if payload.len() - hashed > 333 {
+            hash(&mut decoder, &payload[hashed..])?;
+            hashed = payload.len();
+        }
+    }
+    hash(&mut decoder, &payload[hashed..])?;
+    let trailers = decoder.finish()?;
+    hashes.map_or(Ok(()), |mut hashes| hashes.finish())?;
+    Ok((payload, trailers))
+}
+
+fn decode_at_once(options: AwsChunkedOptions, body: &[u8], cuts: &[usize]) -> Decoded {
     let mut decoder = AwsChunked::new(options);
     let mut payload = Vec::new();
     let mut from = 0;
@@ -130,6 +175,34 @@ fn a_changed_byte_breaks_the_chain() {
             Err(BodyError::SignatureMismatch),
             "byte {at}"
         );
+    }
+}
+
+/// The signature of the last chunk, of one in the middle, a chunk that is cut off, one that is left out.
+#[test]
+fn deferred_hashes_vouch_for_every_chunk() {
+    let body = documented_body();
+    let (second, last) = (65_626, body.len() - 86);
+    let mut bad_middle = body.clone();
+    bad_middle[second + 25] ^= 1;
+    let mut bad_last = body.clone();
+    bad_last[last + 19] ^= 1;
+    let mut bad_payload = body.clone();
+    bad_payload[second + 500] ^= 1;
+    let left_out = [&body[..second], &body[last..]].concat();
+    for (bad, expected) in [
+        (&bad_middle[..], BodyError::SignatureMismatch),
+        (&bad_last, BodyError::SignatureMismatch),
+        (&bad_payload, BodyError::SignatureMismatch),
+        (&left_out, BodyError::SignatureMismatch),
+        (&body[..second], BodyError::Incomplete),
+        (&body[..second + 600], BodyError::Incomplete),
+        (&body[..last], BodyError::Incomplete),
+    ] {
+        for least_bytes in [1, 10_000] {
+            let decoded = decode_deferred(documented_options(), bad, &[40_000], least_bytes);
+            assert_eq!(decoded, Err(expected));
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The digests of one body: which are computed, and what they are compared with.
 
+use anvil_body::{AwsChunked, ChunkHashes};
 use anvil_codec::hash::{Algorithm, FastDigest, Hasher};
 use anvil_codec::{crc, hash};
 
+use super::body_error;
 use super::options::{Checksum, UploadOptions, UploadResult};
 use crate::error::{Error, Kind, Result};
 use crate::id::{base64, hex};
@@ -10,10 +12,15 @@ use crate::id::{base64, hex};
 /// The running state. It leaves the upload while a job works on it.
 pub(super) struct Digests {
     /// At most one per algorithm; these go through the hash lanes.
-    pub(super) hashers: Vec<Hasher>,
+    hashers: Vec<Hasher>,
     crcs: Vec<crc::State>,
     fast: Option<FastDigest>,
+    /// Of a body whose chunks are signed.
+    chunks: Option<ChunkHashes>,
 }
+
+/// Signed chunks from this size on are hashed with everything else; AWS's clients send no smaller ones but at the end.
+const LEAST_DEFERRED_BYTES: u64 = 8 * 1024;
 
 /// What a body digested to.
 pub(super) struct Digested {
@@ -23,7 +30,7 @@ pub(super) struct Digested {
 }
 
 impl Digests {
-    pub(super) fn new(options: &UploadOptions) -> Digests {
+    pub(super) fn new(options: &UploadOptions, decoder: Option<&mut AwsChunked>) -> Digests {
         let mut hashes = Vec::new();
         let mut crcs = Vec::new();
         if options.md5 || options.expect_md5.is_some() {
@@ -62,7 +69,33 @@ impl Digests {
             hashers: hashes.into_iter().map(Hasher::new).collect(),
             crcs: crcs.into_iter().map(crc::State::new).collect(),
             fast: options.fast_digest.then(FastDigest::new),
+            chunks: decoder.and_then(|decoder| decoder.defer(LEAST_DEFERRED_BYTES)),
         }
+    }
+
+    /// Takes note of the chunks that the decoder has come upon; to be called before their payload is hashed.
+    pub(super) fn look_at(&mut self, decoder: Option<&mut AwsChunked>) {
+        if let (Some(chunks), Some(decoder)) = (&mut self.chunks, decoder) {
+            chunks.add(decoder.take_deferred());
+        }
+    }
+
+    /// What goes through the hash lanes: hashers, and what each is to be fed of `plain`.
+    pub(super) fn lanes<'a>(
+        &'a mut self,
+        plain: &'a [u8],
+    ) -> impl Iterator<Item = (&'a mut Hasher, &'a [u8])> {
+        let chunks = self.chunks.iter_mut().flat_map(|chunks| chunks.cut(plain));
+        let hashers = self.hashers.iter_mut();
+        hashers.map(move |hasher| (hasher, plain)).chain(chunks)
+    }
+
+    /// Whether the signed chunks that were hashed to their end are what was signed.
+    pub(super) fn verify_chunks(&mut self) -> Result<()> {
+        self.chunks
+            .as_mut()
+            .map_or(Ok(()), ChunkHashes::verify)
+            .map_err(body_error)
     }
 
     /// Those that are fast enough to go alone: CRCs and the fast digest.
@@ -77,14 +110,18 @@ impl Digests {
 
     /// All of them, on this thread: for bodies of a few KiB.
     pub(super) fn update(&mut self, plain: &[u8]) {
-        for hasher in &mut self.hashers {
-            hasher.update(plain);
+        for (hasher, piece) in self.lanes(plain) {
+            hasher.update(piece);
         }
         self.update_fast_ones(plain);
     }
 
-    pub(super) fn finish(self) -> Digested {
-        Digested {
+    /// At the end of the body; an error if a signed chunk is not what was signed.
+    pub(super) fn finish(mut self) -> Result<Digested> {
+        if let Some(chunks) = &mut self.chunks {
+            chunks.finish().map_err(body_error)?;
+        }
+        Ok(Digested {
             hashes: self
                 .hashers
                 .into_iter()
@@ -96,7 +133,7 @@ impl Digests {
                 .map(|state| (state.algorithm(), state.finish()))
                 .collect(),
             fast: self.fast.map(|fast| fast.finish()),
-        }
+        })
     }
 }
 

@@ -92,7 +92,11 @@ impl Upload {
             return Ok(None);
         }
         let body = state.current.take();
-        if let (Some(body), Some(digests)) = (&body, &mut state.digests) {
+        let State {
+            digests, decoder, ..
+        } = &mut *state;
+        if let (Some(body), Some(digests)) = (&body, digests) {
+            digests.look_at(decoder.as_mut());
             digests.update(body.plain());
         }
         let mut result = self.verified(&mut state, trailers.clone())?;
@@ -115,11 +119,12 @@ impl Upload {
     }
 
     fn verified(&self, state: &mut State, trailers: Trailers) -> Result<UploadResult> {
-        let digests = state
+        let mut digests = state
             .digests
             .take()
             .ok_or_else(|| Error::internal("the digests are away"))?;
-        let digested = digests.finish();
+        digests.look_at(state.decoder.as_mut());
+        let digested = digests.finish()?;
         digested.verify(&self.options, &trailers)?;
         let mut result = UploadResult {
             size: state.received,

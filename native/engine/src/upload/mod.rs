@@ -104,8 +104,8 @@ impl Upload {
             .map_or((1, 0), |writer| (writer.pg.k, writer.pg.m));
         let (stripe_bytes, reservation) = reserve_stripe(engine, &options, k, m)?;
         let capacity = reservation.bytes() as usize;
-        let decoder = options.decoder.take();
-        let digests = Digests::new(&options);
+        let mut decoder = options.decoder.take();
+        let digests = Digests::new(&options, decoder.as_mut());
         let blob_key = options
             .data_key
             .map(|key| DataKey::from_bytes(&key).blob_key(&options.blob));

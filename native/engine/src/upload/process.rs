@@ -46,9 +46,13 @@ fn process_lanes(engine: &Engine, uploads: Vec<Arc<Upload>>) -> usize {
     let count = lanes.len();
     hash_side_by_side(engine, &mut lanes);
     let mut hashed = Vec::with_capacity(count);
-    for lane in lanes {
+    for mut lane in lanes {
+        let verified = lane.digests.verify_chunks();
         lane.upload.hashed(lane.digests);
-        hashed.push((lane.upload, lane.number, lane.stripe));
+        match verified {
+            Ok(()) => hashed.push((lane.upload, lane.number, lane.stripe)),
+            Err(error) => lane.upload.fail(error),
+        }
     }
     for (upload, number, stripe) in hashed {
         upload.encode(number, stripe);
@@ -62,13 +66,12 @@ fn hash_side_by_side(engine: &Engine, lanes: &mut [Lane]) {
     for lane in lanes {
         let plain = lane.stripe.plain();
         lane.digests.update_fast_ones(plain);
-        bytes += plain.len() * lane.digests.hashers.len();
-        work.extend(
-            lane.digests
-                .hashers
-                .iter_mut()
-                .map(|hasher| (hasher, plain)),
-        );
+        let first = work.len();
+        work.extend(lane.digests.lanes(plain));
+        bytes += work[first..]
+            .iter()
+            .map(|(_, piece)| piece.len())
+            .sum::<usize>();
     }
     if !work.is_empty() {
         let stats = &engine.counters;
@@ -91,7 +94,8 @@ impl Upload {
         };
         let number = state.next_job;
         state.next_job += 1;
-        let digests = state.digests.take()?;
+        let mut digests = state.digests.take()?;
+        digests.look_at(state.decoder.as_mut());
         drop(state);
         Some(Lane {
             upload: self,
