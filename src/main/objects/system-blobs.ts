@@ -80,12 +80,13 @@ class SystemBlob {
   async commit(): Promise<BlobLayout> {
     const { metadata, native } = this.#options
     try {
-      const { size, stripeBytes, missing } = await native.uploadFinish(this.#handle)
+      const { size, stripeBytes, missing, belowQuorum } = await native.uploadFinish(this.#handle)
       const blobId = this.#blobId
       const pgId = this.#lease.group.id
       const written = {
         size, etag: '', checksum: null, body: { kind: 'blob' as const, blob: { blobId, pgId, size, stripeBytes } },
         missing: missing.map((index) => ({ blobId, pgId, index })),
+        belowQuorum,
       }
       return await commitSealed(this.#options, { bucketId: SYSTEM_BUCKET, encrypted: false }, written, async (now) => {
         if (now.body.kind !== 'blob') throw new Error('a system blob is never inline')
