@@ -106,8 +106,12 @@ fn rot_on_a_peer_is_never_served_and_is_reported() {
     let bytes = body(BODY_BYTES, 1);
     let written = write(&nodes[0], 1, &bytes).expect("written");
     nodes[1].drives[0].1.rot();
-    assert!(read(&nodes[0], 1, &written).expect("read") == bytes);
-    assert_eq!(*damaged.lock(), [2]);
+    // A read that overtook the member on a busy machine has not seen the rot yet.
+    assert!(until(|| {
+        assert!(read(&nodes[0], 1, &written).expect("read") == bytes);
+        !damaged.lock().is_empty()
+    }));
+    assert!(damaged.lock().iter().all(|index| *index == 2));
     // The lost shard is written again, over the network.
     nodes[1].drives[0].1.wipe();
     let blob = source(blob_id(1), &written, None);
