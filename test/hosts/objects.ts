@@ -1,7 +1,7 @@
 /** Objects of a test: of every size class, random, and looked at again whenever something has happened. */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { CreateBucketCommand, GetObjectCommand, PutObjectCommand, type S3Client, S3ServiceException } from '@aws-sdk/client-s3'
 import { type AnvilNode, s3 } from './anvil-node.ts'
 
 /** Key of one that has shards on drives, of those that `put` makes. */
@@ -36,6 +36,19 @@ export class StoredObjects {
         this.#digests.set(key, digest(body))
       }
     })
+  }
+
+  /** One object; false when the node refuses it for now (503). @throws Error for any other answer */
+  async offer(node: AnvilNode, key: string, size: number): Promise<boolean> {
+    const body = randomBytes(size)
+    try {
+      await withClient(node, (client) => client.send(new PutObjectCommand({ Bucket: this.bucket, Key: key, Body: body })))
+    } catch (error) {
+      if (error instanceof S3ServiceException && error.$metadata.httpStatusCode === 503) return false
+      throw error
+    }
+    this.#digests.set(key, digest(body))
+    return true
   }
 
   /** Every object that was ever put, read through this node. */

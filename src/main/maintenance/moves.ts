@@ -1,24 +1,27 @@
 /**
  * Moves shards of closed groups away from drives whose node is gone for good (DESIGN §7, §13 rules 5 and 6): the intent is
- * written into the group's row before the first byte, the work list is taken after that, each shard is rebuilt on the
- * newcomer under the new generation, and only then the member is replaced by compare-and-set. What the old drive holds
- * is its own business when it comes back: it is no member any more (orphans.ts).
+ * written into the group's row and told to the newcomer before the first byte, the work list is taken after that, each
+ * shard is rebuilt on the newcomer under the new generation, and only then the member is replaced by compare-and-set. An
+ * intent whose member is back is given up. What the old drive holds is its own business when it comes back: it is no member
+ * any more (orphans.ts).
  */
 import type { Logger } from 'pino'
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import { nativeErrorKind, type Native } from '../../shared/native.ts'
-import type { BlobRow, DatabaseIdentity, DriveRecord, NodeRecord, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
+import type { BlobRow, DatabaseIdentity, NodeRecord, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
+import type { PlacementDrive } from '../placement/erasure-code.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { replacementFor } from '../placement/replacement.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import type { ClusterView } from './cluster-view.ts'
 import { storedBytes } from './repair.ts'
 import { isMine } from './shares.ts'
+import { tellGeneration } from './shard-removal.ts'
 
 export interface MoveOptions {
-  native: Pick<Native, 'rebuildShardOn' | 'hasShard'>
+  native: Pick<Native, 'rebuildShardOn' | 'hasShard' | 'deleteShards'>
   metadata: Pick<ObjectMetadata,
-    'identity' | 'nodes' | 'drives' | 'placementGroups' | 'placementGroup' | 'beginMove' | 'replaceMember' | 'blobsOfGroup' | 'lease' | 'reportDamage'>
+    'identity' | 'nodes' | 'drives' | 'placementGroups' | 'beginMove' | 'giveUpMove' | 'replaceMember' | 'blobsOfGroup' | 'lease' | 'reportDamage'>
   groups: Pick<PlacementGroups, 'reload'>
   cluster: ClusterView
   logger: Logger
@@ -28,6 +31,8 @@ export interface MoveOptions {
   moved(pgId: PgId): void
   /** Blobs of one page of a work list. @default 200 */
   batch?: number
+  /** How long one node is the only mover of a group, renewed while it works. @default 30 s */
+  leaseMs?: number
 }
 
 const IDLE_MS = 5000
@@ -36,7 +41,7 @@ const CONCURRENCY = 4
 const LEASE_MS = 30_000
 
 /** One member of a group that is to be replaced. */
-interface Move {
+export interface Move {
   group: PlacementGroup
   index: number
   from: DriveId
@@ -44,20 +49,22 @@ interface Move {
 }
 
 export function shardMoves(options: MoveOptions): BackgroundTask {
-  const { metadata, cluster, logger, delayMs } = options
+  const { metadata, cluster, logger } = options
   return {
     name: 'moves',
     idleMs: IDLE_MS,
     async round(progress, signal) {
       const database = await metadata.identity()
-      const gone = await goneDrives(metadata, cluster, delayMs)
+      await giveUpNeedless(options, progress)
+      const { gone } = await look(options)
       if (gone.size === 0) return false
       const waiting = (await metadata.placementGroups({ states: ['closed'] })).filter((group) => group.members.some((driveId) => gone.has(driveId)))
       let moved = false
       let left = 0
       for (const group of waiting) {
         if (signal.aborted) return false
-        const move = planMove(group, gone, cluster)
+        // anew for each group: the ones before may have taken hours, and a node that is back keeps what it has
+        const move = planMove(group, await look(options), cluster)
         if (move === null) {
           left++
           continue
@@ -77,20 +84,45 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
   }
 }
 
-/**
- * Drives of nodes that gossip has given up and whose lease ended longer ago than the delay, by the database's clock: two
- * halves of a partition that both reach Postgres must not move each other's data.
- */
-async function goneDrives(
-  metadata: Pick<ObjectMetadata, 'nodes' | 'drives'>, cluster: Pick<ClusterView, 'isGone'>, delayMs: number,
-): Promise<ReadonlyMap<DriveId, DriveRecord>> {
-  const isGone = (node: NodeRecord): boolean => node.lease !== 'held' && node.awayMs >= delayMs && cluster.isGone(node.nodeId)
-  const nodes = new Set((await metadata.nodes()).filter(isGone).map((node) => node.nodeId))
-  if (nodes.size === 0) return new Map()
-  return new Map((await metadata.drives()).filter((drive) => nodes.has(drive.nodeId)).map((drive) => [drive.driveId, drive]))
+/** What the database and gossip know of the drives at one moment. */
+interface DriveLook {
+  /** Of nodes that are gone for good. */
+  gone: ReadonlySet<DriveId>
+  /** All of them, with their places. */
+  known: readonly PlacementDrive[]
 }
 
-function planMove(group: PlacementGroup, gone: ReadonlyMap<DriveId, DriveRecord>, cluster: ClusterView): Move | null {
+/**
+ * Gone are drives of nodes that gossip has given up and whose lease ended longer ago than the delay, by the database's
+ * clock: two halves of a partition that both reach Postgres must not move each other's data.
+ */
+async function look({ metadata, cluster, delayMs }: MoveOptions): Promise<DriveLook> {
+  const nodes = new Map((await metadata.nodes()).map((node) => [node.nodeId, node]))
+  const drives = await metadata.drives()
+  const isGone = (node: NodeRecord | undefined): boolean =>
+    node !== undefined && node.lease !== 'held' && node.awayMs >= delayMs && cluster.isGone(node.nodeId)
+  return {
+    gone: new Set(drives.filter(({ nodeId }) => isGone(nodes.get(nodeId))).map(({ driveId }) => driveId)),
+    known: drives.map(({ driveId, nodeId, totalBytes }) => ({ driveId, nodeId, zone: nodes.get(nodeId)?.zone ?? '', totalBytes })),
+  }
+}
+
+/** Ends moves that were begun and are not needed any more: what lies on the drive that was to come is collected then. */
+async function giveUpNeedless({ metadata, groups, cluster, logger, moved }: MoveOptions, progress: Progress): Promise<void> {
+  const begun = (await metadata.placementGroups({ states: ['closed'], incoming: true })).filter(({ id }) => isMine(cluster, id))
+  if (begun.length === 0) return
+  const back = new Set((await metadata.nodes()).filter((node) => node.lease === 'held' && !cluster.isGone(node.nodeId)).map(({ nodeId }) => nodeId))
+  const there = new Set((await metadata.drives()).filter(({ nodeId, state }) => state === 'active' && back.has(nodeId)).map(({ driveId }) => driveId))
+  for (const { id, generation, members, incoming } of begun) {
+    if (!there.has(members[incoming!.index]!) || !(await metadata.giveUpMove(id, generation))) continue
+    await groups.reload(id)
+    moved(id)
+    count(progress, 'moves given up')
+    logger.info({ pg: id, ...incoming }, 'a move was given up, since the member is back')
+  }
+}
+
+function planMove(group: PlacementGroup, { gone, known }: DriveLook, cluster: ClusterView): Move | null {
   const placeable = cluster.placeable()
   // a move that somebody began goes on to the same drive, as long as that takes shards
   const { incoming } = group
@@ -98,23 +130,39 @@ function planMove(group: PlacementGroup, gone: ReadonlyMap<DriveId, DriveRecord>
     return { group, index: incoming.index, from: group.members[incoming.index]!, to: incoming.drive }
   }
   const index = group.members.findIndex((driveId) => gone.has(driveId))
-  const to = replacementFor(group, index, placeable, placeable)
+  if (index < 0) return null
+  const to = replacementFor(group, index, placeable, known)
   return to === null ? null : { group, index, from: group.members[index]!, to: to as DriveId }
 }
 
 /** One member of one group; true when it was replaced. */
-async function moveShards(options: MoveOptions, { group, index, from, to }: Move, database: DatabaseIdentity, progress: Progress, signal: AbortSignal): Promise<boolean> {
-  const { metadata, groups, cluster, logger, batch = BATCH } = options
-  const renew = (): Promise<boolean> => metadata.lease(`move of group ${group.id}`, cluster.processId, LEASE_MS)
+export async function moveShards(options: MoveOptions, move: Move, database: DatabaseIdentity, progress: Progress, signal: AbortSignal): Promise<boolean> {
+  const { metadata, cluster, leaseMs = LEASE_MS } = options
+  const renew = (): Promise<boolean> => metadata.lease(`move of group ${move.group.id}`, cluster.processId, leaseMs)
   if (!(await renew())) return false
+  // large blobs take longer than the lease; a renewal that fails costs nothing but economy
+  const renewal = setInterval(() => void renew().catch(() => false), leaseMs / 3)
+  try {
+    return await replaceMember(options, move, database, progress, signal)
+  } finally {
+    clearInterval(renewal)
+  }
+}
+
+async function replaceMember(
+  options: MoveOptions, { group, index, from, to }: Move, database: DatabaseIdentity, progress: Progress, signal: AbortSignal,
+): Promise<boolean> {
+  const { native, metadata, groups, logger, batch = BATCH } = options
   const begun = await metadata.beginMove(group.id, index, to, group.generation)
   if (begun === null) return false
-  // from here on this node's requests carry the new generation, and so does the first write to the newcomer
+  // From here on this node's requests carry the new generation. The newcomer is told before it is asked what it has: it may
+  // have been a member once, and a collector that judged it before the intent must not remove what is counted on now.
   await groups.reload(group.id)
+  await tellGeneration(native, to, begun)
   for (let after: { bucketId: BucketId; blobId: BlobId } | null = null; ;) {
     const rows: BlobRow[] = await metadata.blobsOfGroup(group.id, after, batch)
     await rebuildAll(options, rows.filter((row) => row.references > 0), index, to, progress, signal)
-    if (signal.aborted || !(await renew())) return false
+    if (signal.aborted) return false
     if (rows.length < batch) break
     after = rows.at(-1)!
   }

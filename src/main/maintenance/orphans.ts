@@ -4,10 +4,10 @@
  * transaction that could still commit them has ended, and only then removed.
  */
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
-import type { Native, ShardRecord } from '../../shared/native.ts'
+import type { Native, ShardName, ShardRecord } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
-import { count, type BackgroundTask } from './background.ts'
+import { count, type BackgroundTask, type Progress } from './background.ts'
 import type { ExportHorizon } from './metadata-exports.ts'
 import type { RemovalGuard } from './removal-guard.ts'
 import { lostDrives } from './shard-removal.ts'
@@ -32,6 +32,7 @@ export interface OrphanOptions {
 const PAGE = 1000
 const IDLE_MS = 60_000
 const LEASE_MS = 120_000
+const ASKED_AT_ONCE = 32
 
 interface Pair {
   bucketId: BucketId
@@ -62,7 +63,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         more ||= page.cursor !== null
         count(progress, 'records looked at', page.shards.length)
         const { suspects, superseded } = await suspectsOf(options, driveId, page.shards)
-        count(progress, 'shards of former members removed', await removeSuperseded(options, driveId, superseded, database))
+        await removeSuperseded(options, driveId, superseded, database, progress)
         if (suspects.length === 0) continue
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
@@ -70,15 +71,16 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         const removable = new Set((await metadata.judgeCondemned(pairs, database, exported?.exportedMs)).map(pairKey))
         const shards: ShardRecord[] = []
         const generations: number[] = []
-        for (const shard of suspects.filter((suspect) => removable.has(pairKey(suspect)))) {
-          const group = await groups.find(shard.pgId as PgId)
+        for (const [pgId, list] of Map.groupBy(suspects.filter((suspect) => removable.has(pairKey(suspect))), (shard) => shard.pgId)) {
+          // as it is now: a drive that was told a higher generation than an old view has refuses all of them
+          const group = await groups.refresh(pgId as PgId)
           if (group === null) {
             // of a database that this one does not know: for people to look at
-            count(progress, 'shards of unknown groups')
+            count(progress, 'shards of unknown groups', list.length)
             continue
           }
-          shards.push(shard)
-          generations.push(group.generation)
+          shards.push(...list)
+          generations.push(...list.map(() => group.generation))
         }
         await native.deleteShards(driveId, shards.map(({ bucketId, blobId, pgId, index }) => ({ bucketId, blobId, pgId, index })), generations)
         count(progress, 'shards removed', shards.length)
@@ -117,21 +119,35 @@ const isFormer = (group: PlacementGroup | null, index: number, driveId: DriveId)
 
 /**
  * The group's row as it is now decides, and the removal carries its generation: a drive that was told a higher one since,
- * because it is to become a member again, refuses.
+ * because it is to become a member again, refuses. A shard goes only when the member has its own: a move leaves out what
+ * it cannot rebuild while fewer than k answer, and then this one may be what makes them k again.
  */
-async function removeSuperseded(
-  { native, metadata, groups }: OrphanOptions, driveId: DriveId, shards: readonly ShardRecord[], under: DatabaseIdentity,
-): Promise<number> {
-  let removed = 0
+async function removeSuperseded(options: OrphanOptions, driveId: DriveId, shards: readonly ShardRecord[], under: DatabaseIdentity, progress: Progress): Promise<void> {
+  const { native, metadata, groups } = options
   for (const [pgId, list] of Map.groupBy(shards, (shard) => shard.pgId)) {
     const group = await groups.refresh(pgId as PgId)
     if (group === null || group.state !== 'closed') continue
-    const former = list.filter(({ index }) => isFormer(group, index, driveId))
-    if (former.length === 0 || !(await metadata.mayRemove(under))) continue
-    await native.deleteShards(driveId, former.map(({ bucketId, blobId, index }) => ({ bucketId, blobId, pgId, index })), former.map(() => group.generation))
-    removed += former.length
+    for (const [index, former] of Map.groupBy(list.filter((shard) => isFormer(group, shard.index, driveId)), (shard) => shard.index)) {
+      const names = former.map(({ bucketId, blobId }) => ({ bucketId, blobId, pgId, index }))
+      const held = await heldBy(options, group.members[index]!, names)
+      const done = names.filter((_, i) => held[i])
+      const wanted = names.length - done.length
+      if (wanted > 0) count(progress, 'shards of former members kept, which the member lacks', wanted)
+      if (done.length === 0 || !(await metadata.mayRemove(under))) continue
+      await native.deleteShards(driveId, done, done.map(() => group.generation))
+      count(progress, 'shards of former members removed', done.length)
+    }
   }
-  return removed
+}
+
+/** Whether the drive has each of the shards; of one that is away nobody knows. */
+async function heldBy({ native, reachable }: OrphanOptions, driveId: DriveId, names: readonly ShardName[]): Promise<boolean[]> {
+  if (!reachable().includes(driveId)) return names.map(() => false)
+  const held: boolean[] = []
+  for (let at = 0; at < names.length; at += ASKED_AT_ONCE) {
+    held.push(...(await Promise.all(names.slice(at, at + ASKED_AT_ONCE).map((name) => native.hasShard(driveId, name)))))
+  }
+  return held
 }
 
 const isSuspect = (shard: ShardRecord, row: BlobRow | null): boolean => row === null || row.pgId !== shard.pgId

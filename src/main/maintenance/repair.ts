@@ -5,7 +5,7 @@
 import type { Logger } from 'pino'
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import { nativeErrorKind, type Damage, type Native } from '../../shared/native.ts'
-import type { BlobRow, ObjectMetadata, RepairEntry } from '../metadata/contract.ts'
+import type { BlobRow, ObjectMetadata, PlacementGroup, RepairEntry } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import { Backoff } from './backoff.ts'
@@ -56,9 +56,10 @@ export function shardRepair(options: RepairOptions): ShardRepair {
       after = entries.length === BATCH ? entries.at(-1)!.entryId : 0
       const online = new Set(options.drives())
       const queue = entries.filter((entry) => options.mine(entry.pgId))
+      const known = await groupsNow(options.groups, queue)
       const worker = async (): Promise<void> => {
         for (let entry = queue.shift(); entry !== undefined && !signal.aborted; entry = queue.shift()) {
-          if (backoff.isDue(entry.entryId, Date.now())) await repairOne(options, entry, online, progress, backoff)
+          if (backoff.isDue(entry.entryId, Date.now())) await repairOne(options, entry, known.get(entry.pgId) ?? null, online, progress, backoff)
         }
       }
       await Promise.all(Array.from({ length: CONCURRENCY }, worker))
@@ -67,8 +68,17 @@ export function shardRepair(options: RepairOptions): ShardRepair {
   }
 }
 
+/**
+ * The groups of the entries, read after them: a shard that was reported lost during a move is judged by the group as that
+ * move found or left it, and not by an older view, whose member may be back and have the shard.
+ */
+async function groupsNow(groups: RepairOptions['groups'], entries: readonly RepairEntry[]): Promise<ReadonlyMap<PgId, PlacementGroup | null>> {
+  const ids = [...new Set(entries.map(({ pgId }) => pgId))]
+  return new Map(await Promise.all(ids.map(async (id) => [id, await groups.refresh(id)] as const)))
+}
+
 async function repairOne(
-  options: RepairOptions, entry: RepairEntry, online: ReadonlySet<DriveId>, progress: Progress, backoff: Backoff<number>,
+  options: RepairOptions, entry: RepairEntry, group: PlacementGroup | null, online: ReadonlySet<DriveId>, progress: Progress, backoff: Backoff<number>,
 ): Promise<void> {
   const { native, metadata, groups, logger } = options
   const row = await metadata.blob(entry.bucketId, entry.blobId)
@@ -78,9 +88,10 @@ async function repairOne(
     backoff.done(entry.entryId)
     return
   }
-  const group = await groups.ensure(entry.pgId)
-  const driveId = group.members[entry.index]
+  const driveId = group?.members[entry.index]
   if (driveId === undefined || !online.has(driveId)) return
+  // who is the member there is about to change: the entry is for the next one, or for this one if the move is given up
+  if (group!.incoming?.index === entry.index) return
   try {
     const shard = { bucketId: entry.bucketId, blobId: entry.blobId, pgId: entry.pgId, index: entry.index }
     if (entry.reason !== 'left-out' || !(await native.hasShard(driveId, shard))) {

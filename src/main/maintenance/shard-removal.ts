@@ -52,6 +52,14 @@ export class ShardRemoval {
   readonly errors: unknown[] = []
 }
 
+/** A blob of this id is never made: naming it removes nothing. */
+const NO_BLOB = { bucketId: 0 as BucketId, blobId: '0'.repeat(32) as BlobId }
+
+/** Tells a drive the group's generation, durably: once this has resolved, it refuses requests that rest on an older one. */
+export function tellGeneration(native: Pick<Native, 'deleteShards'>, driveId: DriveId, { id, generation }: Pick<PlacementGroup, 'id' | 'generation'>): Promise<void> {
+  return native.deleteShards(driveId, [{ ...NO_BLOB, pgId: id, index: 0 }], [generation])
+}
+
 /** Drives that an operator declared gone for good: nothing waits for them. */
 export async function lostDrives(metadata: Pick<ObjectMetadata, 'drives'>): Promise<ReadonlySet<DriveId>> {
   const drives = await metadata.drives()

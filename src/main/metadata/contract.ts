@@ -311,7 +311,8 @@ export interface ObjectMetadata {
   /** Blobs of a bucket that have a reference. */
   keptBlobs(bucketId: BucketId): Promise<BlobRow[]>
   placementGroup(id: PgId): Promise<PlacementGroup | null>
-  placementGroups(filter?: { states?: PgState[] }): Promise<PlacementGroup[]>
+  /** With `incoming` only those with a move under way. */
+  placementGroups(filter?: { states?: PgState[]; incoming?: true }): Promise<PlacementGroup[]>
   /** The open group of exactly this code and these members; made if there is none. */
   openPlacementGroup(k: number, m: number, members: DriveId[]): Promise<PlacementGroup>
   sealPlacementGroup(id: PgId): Promise<void>
@@ -323,6 +324,8 @@ export interface ObjectMetadata {
    * earlier intent is replaced. Null if the group is not closed, was changed meanwhile, or has `to` as a member already.
    */
   beginMove(id: PgId, index: number, to: DriveId, generation: number): Promise<PlacementGroup | null>
+  /** Ends the intent without a new member (generation + 1: its mover fails). False if there is none, or the group was changed meanwhile. */
+  giveUpMove(id: PgId, generation: number): Promise<boolean>
   /**
    * Compare-and-set of one member of a closed group (moves; generation + 1; ends the intent). `generation` is that of
    * `beginMove`'s answer. False if it was changed meanwhile, or the intent is another one.

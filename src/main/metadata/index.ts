@@ -168,6 +168,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     closableGroups: () => groups.closableGroups(),
     closePlacementGroup: (id) => groups.closePlacementGroup(id),
     beginMove: (id, index, to, generation) => groups.beginMove(id, index, to, generation),
+    giveUpMove: (id, generation) => groups.giveUpMove(id, generation),
     replaceMember: (id, index, from, to, generation, under) => groups.replaceMember(id, index, from, to, generation, under),
     moveBlob: (bucketId, blobId, from, to, missing, under) => blobs.moveBlob(bucketId, blobId, from, to, missing, under),
     blobsOfGroup: (pgId, after, limit) => blobs.blobsOfGroup(pgId, after, limit),

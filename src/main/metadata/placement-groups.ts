@@ -45,9 +45,9 @@ export class PlacementGroups {
     return row === undefined ? null : groupOf(row)
   }
 
-  async placementGroups(filter: { states?: PgState[] } = {}): Promise<PlacementGroup[]> {
+  async placementGroups(filter: { states?: PgState[]; incoming?: true } = {}): Promise<PlacementGroup[]> {
     const states = (filter.states ?? STATES).map((state) => STATES.indexOf(state))
-    const rows = await this.#pool.query<Row>(`SELECT ${COLUMNS} FROM placement_groups WHERE state = ANY($1::int2[]) ORDER BY id`, [states])
+    const rows = await this.#pool.query<Row>(`SELECT ${COLUMNS} FROM placement_groups WHERE state = ANY($1::int2[]) AND (incoming_drive IS NOT NULL OR NOT $2) ORDER BY id`, [states, filter.incoming ?? false])
     return rows.map(groupOf)
   }
 
@@ -104,6 +104,15 @@ export class PlacementGroups {
       )
       return row === undefined ? null : groupOf(row)
     })
+  }
+
+  async giveUpMove(id: PgId, generation: number): Promise<boolean> {
+    const rows = await this.#pool.query(
+      `UPDATE placement_groups SET incoming_index = NULL, incoming_drive = NULL, generation = generation + 1
+       WHERE id = $1 AND incoming_drive IS NOT NULL AND ${sameGeneration('$2')} RETURNING id`,
+      [id, generation],
+    )
+    return rows.length === 1
   }
 
   replaceMember(id: PgId, index: number, from: DriveId, to: DriveId, generation: number, under?: DatabaseIdentity): Promise<boolean> {
