@@ -182,10 +182,10 @@ test('a mover whose blobs take longer than its lease goes on having it', async (
       return rig.native.rebuildShardOn(...what)
     },
   } satisfies Partial<Native>)
-  const moving = run(stage.moves('slow', [AWAY], { native, leaseMs: 2000 }))
+  const moving = run(stage.moves('slow', [AWAY], { native, leaseMs: 1500 }))
   await gate.reachedBy(moving)
   const [under] = (await rig.metadata.placementGroups({ states: ['closed'], incoming: true }))
-  await sleep(3000)
+  await sleep(2000)
   assert.equal(await rig.metadata.lease(`move of group ${under!.id}`, 'other', 1000), false)
   gate.open()
   assert.equal((await moving)['members replaced'], stage.groups.length)

@@ -94,7 +94,7 @@ export class Gate {
   async reachedBy(work: Promise<unknown>): Promise<void> {
     const passedBy = work.then((outcome) => Promise.reject(new Error(`it never came there: ${String(outcome)}`)))
     await Promise.race([this.#reached.promise, passedBy])
-    passedBy.catch(() => undefined)
+    passedBy.catch(() => undefined) // once somebody waits here, whoever awaits the work hears of its end
   }
 
   pass(): Promise<void> {
