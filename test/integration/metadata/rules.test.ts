@@ -7,6 +7,7 @@ import { AnvilError } from '../../../src/shared/errors.ts'
 import { newBlobId, newUploadId, randomId, type BlobId, type DeploymentId, type DriveId, type NodeId } from '../../../src/shared/ids.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { blobRecord, contentOf, drives, inlineRecord, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { until } from '../../support/until.ts'
 
 let t: TestMetadata
 before(async () => (t = await startMetadata()))
@@ -15,6 +16,8 @@ after(() => t.stop())
 const kind = (expected: string) => (error: unknown) => AnvilError.is(error) && error.kind === expected
 const refusedFor = (reason: string) => (error: unknown) => AnvilError.is(error, 'MetadataUnavailable') && error.details['reason'] === reason
 const blobId = (record: Parameters<typeof contentOf>[0]): BlobId => contentOf(record) as BlobId
+/** Whether a server process waits for a lock. */
+const waiting = async (): Promise<boolean> => (await t.sql(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).length > 0
 /** A transaction on a connection of its own that stays open until `end`. */
 async function openTransaction(...statements: string[]): Promise<{ end(how: 'COMMIT' | 'ROLLBACK'): Promise<void> }> {
   const { default: pg } = await import('pg')
@@ -83,6 +86,24 @@ test('rule 2: judging waits for every transaction that may not have seen the con
   assert.deepEqual(await t.metadata.judgeCondemned(suspects), [])
 })
 
+test('rule 2: of two that judge at once, neither takes for an orphan what the other found referenced', async () => {
+  const bucket = await t.bucket()
+  const pg = await t.group()
+  const suspect = { bucketId: bucket, blobId: newBlobId(), pgId: pg.id }
+  // Both wait for the commit that names the pair.
+  const commit = await openTransaction(
+    `INSERT INTO blobs (bucket_id, blob_id, pg_id, size, stripe_bytes, encrypted, refs) VALUES (${bucket}, '${suspect.blobId}', ${pg.id}, 1, 1, false, 1)`,
+  )
+  await t.metadata.condemn([suspect])
+  const judging = t.metadata.judgeCondemned([suspect])
+  await sleep(200)
+  const other = await openTransaction(`DELETE FROM condemned WHERE bucket_id = ${bucket}`)
+  await commit.end('COMMIT')
+  await until('the judge waits for the other one', waiting)
+  await other.end('COMMIT')
+  assert.deepEqual(await judging, [])
+})
+
 test('rule 2: the batch has its transaction id before its snapshots', async () => {
   const bucket = await t.bucket()
   const pg = await t.group()
@@ -136,6 +157,52 @@ test('rule 4: commits name open or sealed groups; closing waits for those under 
   assert.equal(await t.metadata.moveBlob(bucket, blobId(sealed), pg.id, target.id, []), false)
 })
 
+/** An upload of `key`, and a transaction that its `partNumber` waits for, after it has locked what a commit locks. */
+async function heldPart(bucket: Awaited<ReturnType<TestMetadata['bucket']>>, key: string, partNumber: number) {
+  const uploadId = newUploadId()
+  await t.metadata.createUpload({
+    bucketId: bucket, uploadId, key, initiator: 'a', startedMs: Date.now(), storageClass: 'STANDARD', headers: {}, userMetadata: {},
+    checksumAlgorithm: null, checksumType: null, encryption: { kind: 'none' },
+  })
+  const holder = await openTransaction(
+    `INSERT INTO parts (bucket_id, upload_id, part_number, blob_id, size, modified_ms, body, encrypted, etag)
+     VALUES (${bucket}, '${uploadId}', ${partNumber}, '${newBlobId()}', 0, 0, 0, false, '')`,
+  )
+  return { uploadId, holder }
+}
+
+test('rule 4: closing waits for parts and re-encodings under way as well', async () => {
+  const bucket = await t.bucket()
+  const pg = await t.group()
+  const { uploadId, holder } = await heldPart(bucket, 'k', 1)
+  const record = blobRecord(bucket, 'k', pg.id)
+  const put = t.metadata.putPart(bucket, uploadId, { partNumber: 1, size: 1, etag: 'e', checksum: null, modifiedMs: 0, body: record.body as never }, [])
+  await until('the part waits', waiting)
+  let closed = false
+  const closing = t.metadata.closePlacementGroup(pg.id).then(() => (closed = true))
+  await sleep(200)
+  assert.equal(closed, false)
+  await holder.end('ROLLBACK')
+  await Promise.all([put, closing])
+  assert.equal((await t.metadata.blob(bucket, blobId(record)))?.pgId, pg.id)
+})
+
+test('a bucket is not deleted under an upload that is being created', async () => {
+  const bucket = await t.bucket()
+  const uploadId = newUploadId()
+  const holder = await openTransaction(`INSERT INTO uploads (bucket_id, upload_id, started_ms, key, initiator) VALUES (${bucket}, '${uploadId}', 0, 'k', 'a')`)
+  const creating = t.metadata.createUpload({
+    bucketId: bucket, uploadId, key: 'k', initiator: 'a', startedMs: Date.now(), storageClass: 'STANDARD', headers: {}, userMetadata: {},
+    checksumAlgorithm: null, checksumType: null, encryption: { kind: 'none' },
+  })
+  await until('the upload waits', waiting)
+  const deleting = t.metadata.beginDeleteBucket(bucket).then(() => 'deleted', (error: unknown) => error)
+  await sleep(200)
+  await holder.end('ROLLBACK')
+  await creating
+  assert.ok(kind('BucketNotEmpty')(await deleting))
+})
+
 test('rules 5 and 6: members of closed groups move by compare-and-set, after their intent', async () => {
   const pg = await t.group()
   const [to, other] = drives(2) as [DriveId, DriveId]
@@ -182,7 +249,8 @@ test('blobs of a group come in order, page by page', async () => {
     if (page.length < 4) break
     after = page.at(-1)!
   }
-  assert.deepEqual(found, records.map((record) => `${record.bucketId} ${blobId(record)}`).toSorted())
+  const ordered = records.toSorted((a, b) => a.bucketId - b.bucketId || (blobId(a) < blobId(b) ? -1 : 1))
+  assert.deepEqual(found, ordered.map((record) => `${record.bucketId} ${blobId(record)}`))
   assert.deepEqual((await t.metadata.blobs(buckets[0]!, [newBlobId(), blobId(records[3]!)])).map((row) => row?.blobId), [undefined, blobId(records[3]!)])
 })
 
@@ -220,9 +288,12 @@ test('missing shards are queued in the transaction of every kind of write', asyn
   const replacing = blobRecord(bucket, 'a', pg.id)
   await t.metadata.put(replacing, { ifMatch: '*' }, missing(replacing, 2))
   assert.deepEqual(await queued(), [[pg.id, 0], [pg.id, 2]])
-  // A re-encoding starts afresh in its new group.
+  // A re-encoding starts afresh in its new group; what was known of its shards there, from an earlier try, is a new report.
+  await t.metadata.reportDamage([{ bucketId: bucket, blobId: blobId(replacing), pgId: target.id, index: 4, reason: 'crc' }])
+  const [earlier] = (await t.metadata.repairs(1000, 0)).filter(({ bucketId, pgId }) => bucketId === bucket && pgId === target.id)
   assert.ok(await t.metadata.moveBlob(bucket, blobId(replacing), pg.id, target.id, [{ blobId: blobId(replacing), pgId: target.id, index: 4 }]))
   assert.deepEqual(await queued(), [[pg.id, 0], [target.id, 4]])
+  assert.ok((await t.metadata.repairs(1000, earlier!.entryId)).some(({ bucketId, index }) => bucketId === bucket && index === 4), 'with an id of its own')
 })
 
 test('rule 8: references are added only to a blob that has one', async () => {
