@@ -47,7 +47,7 @@ export interface GroupCommitOptions {
   onBatch(rows: number, durationMs: number): void
   /** Told of committed bytes, per placement group. */
   onCommitted(pgId: number, bytes: number): void
-  /** Whether an object already has this content (a commit that was asked for twice). */
+  /** Whether an object already has this content, durably (a commit that was asked for twice). @throws AnvilError MetadataUnavailable */
   holds(mutation: Mutation): Promise<boolean>
 }
 
@@ -233,9 +233,13 @@ export class GroupCommit {
       return
     }
     const pending = rows[0]!
-    if (isUniqueViolation(error, 'blobs_pkey') && (await this.#options.holds(pending.mutation))) {
-      const { record } = pending.mutation
-      return this.#answer(rows, { modifiedMs: record?.modifiedMs ?? 0, ords: [], codes: [], values: [] })
+    try {
+      if (isUniqueViolation(error, 'blobs_pkey') && (await this.#options.holds(pending.mutation))) {
+        const { record } = pending.mutation
+        return this.#answer(rows, { modifiedMs: record?.modifiedMs ?? 0, ords: [], codes: [], values: [] })
+      }
+    } catch (unknown) {
+      return this.#fail(pending, unknown)
     }
     this.#options.logger.error({ err: error, bucketId: pending.mutation.bucketId }, 'a mutation was refused by the database')
     this.#fail(pending, new AnvilError('Internal', 'the metadata database refused the row', { cause: error }))

@@ -99,7 +99,10 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     onCommitted: (pgId, bytes) => groups.addBytes(pgId, bytes),
     holds: async ({ bucketId, key, record }) => {
       const live = await reader.get(bucketId, key)
-      return live?.body.kind === 'blob' && record?.body.kind === 'blob' && live.body.blob.blobId === record.body.blob.blobId
+      if (live?.body.kind !== 'blob' || record?.body.kind !== 'blob' || live.body.blob.blobId !== record.body.blob.blobId) return false
+      // The commit that wrote it may not have reached the standby: one that comes after it tells (rule 1).
+      await transactions.run(async () => {})
+      return true
     },
   })
   const objects = new Objects(commits)

@@ -122,7 +122,7 @@ export class Session {
     try {
       return await answer
     } catch (error) {
-      if (error instanceof pg.DatabaseError && error.severity === 'ERROR' && !isShutdown(error.code)) throw error
+      if (error instanceof pg.DatabaseError && !endsConnection(error)) throw error
       this.destroy()
       throw new ConnectionLost(`connection to Postgres lost: ${(error as Error).message}`, { cause: error })
     } finally {
@@ -136,7 +136,13 @@ export class Session {
   }
 }
 
-const isShutdown = (code: string | undefined): boolean => code !== undefined && /^57P0[1-5]$|^08/.test(code)
+/**
+ * Whether the server ends the connection with this error. By its code, since `severity` comes in the server's language
+ * (lc_messages): shutdown, timeouts of idle sessions and of transactions, protocol errors. An end that is not told so is
+ * noticed when the connection closes.
+ */
+const endsConnection = ({ severity, code }: pg.DatabaseError): boolean =>
+  severity === 'FATAL' || severity === 'PANIC' || /^57P0[1-5]$|^08|^25P0[34]$/.test(code ?? '')
 
 /** Errors after which the same statement may succeed. The transaction has been rolled back. */
 export function isTransient(error: unknown): error is pg.DatabaseError {

@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, afterEach, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ObjectMetadata, ObjectRecord } from '../../../src/main/metadata/contract.ts'
+import type { ObjectMetadata, ObjectRecord, UploadRecord } from '../../../src/main/metadata/contract.ts'
 import { CopyRows } from '../../../src/main/metadata/copy-rows.ts'
 import { Ledger } from '../../../src/main/metadata/ledger.ts'
 import { encodeMutation } from '../../../src/main/metadata/mutation.ts'
@@ -14,7 +14,7 @@ import { Pool } from '../../../src/main/metadata/pool.ts'
 import { batchText, WRITER_SETUP } from '../../../src/main/metadata/programs.ts'
 import { Session } from '../../../src/main/metadata/session.ts'
 import { AnvilError } from '../../../src/shared/errors.ts'
-import type { BucketId } from '../../../src/shared/ids.ts'
+import { newUploadId, type BucketId, type UploadId } from '../../../src/shared/ids.ts'
 import { BATCH_MARK, startFaultProxy, type FaultProxy, type Passing, type Verdict } from '../../support/fault-proxy.ts'
 import { blobRecord, contentOf, inlineRecord, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
 
@@ -25,6 +25,10 @@ before(async () => {
   t = await startMetadata()
   proxy = await startFaultProxy(t.postgres.config)
   faulty = await t.another({ connection: proxy.config, answerTimeoutMs: 700, waitMs: 6000 })
+})
+const uploadOf = (bucketId: BucketId, uploadId: UploadId): UploadRecord => ({
+  bucketId, uploadId, key: 'k', initiator: 'a', startedMs: Date.now(), storageClass: 'STANDARD', headers: {}, userMetadata: {},
+  checksumAlgorithm: null, checksumType: null, encryption: { kind: 'none' },
 })
 let fired = 0
 afterEach(() => {
@@ -204,6 +208,13 @@ test('a commit that did not reach its synchronous standby is not acknowledged', 
     await sleep(200)
   }
   await impatient.put(blobRecord(bucket, 'before', pg.id), {}, [])
+  const uploadId = newUploadId()
+  await t.metadata.createUpload(uploadOf(bucket, uploadId))
+  await t.metadata.putPart(bucket, uploadId, { partNumber: 1, size: 1, etag: 'e', checksum: null, modifiedMs: 0, body: inlineRecord(bucket, 'k').body as never }, [])
+  const complete = () => t.metadata.completeUpload({
+    bucketId: bucket, key: 'k', uploadId, parts: [{ partNumber: 1, etag: 'e' }], condition: {}, assemble: () => ({ size: 1, etag: 'e-1', checksum: null }),
+  })
+  const twice = blobRecord(bucket, 'twice', pg.id)
   await reload('ghost')
   const errors: unknown[] = []
   // No standby answers at all.
@@ -213,6 +224,9 @@ test('a commit that did not reach its synchronous standby is not acknowledged', 
     () => t.metadata.put(blobRecord(bucket, 'cancelled', pg.id), {}, []),
     () => t.metadata.putReference(inlineRecord(bucket, 'cancelled too'), {}),
     () => t.metadata.createBucketState(12_345 as BucketId),
+    // and who asks again is not told what only this server knows
+    complete, complete,
+    () => t.metadata.put(twice, {}, []), () => t.metadata.put(twice, {}, []),
   ]) {
     let answered = false
     const outcome = write().then(() => 'acknowledged', (error: unknown) => error).finally(() => (answered = true))
@@ -224,8 +238,26 @@ test('a commit that did not reach its synchronous standby is not acknowledged', 
   }
   await reload('')
   for (const error of errors) assert.ok(AnvilError.is(error, 'MetadataUnavailable') && error.message.includes('standby'), String(error))
+  assert.equal((await complete()).repeated, true)
+  await t.metadata.put(twice, {}, [])
   await impatient.put(blobRecord(bucket, 'after', pg.id), {}, [])
   await impatient.close()
+})
+
+test('a refusal in the language of the server is a refusal, and no lost connection', async () => {
+  const bucket = await t.bucket()
+  const upload = uploadOf(bucket, newUploadId())
+  await faulty.createUpload(upload)
+  proxy.fault = ({ direction, chunk }) => {
+    const at = direction === 'to-client' ? chunk.indexOf('SERROR\0') : -1
+    if (at < 0) return 'pass'
+    const replace = Buffer.from(chunk)
+    replace.write('SCHYBA\0', at) // Czech
+    fired++
+    return { replace }
+  }
+  await assert.rejects(faulty.createUpload(upload), { kind: 'Internal' })
+  assert.equal(fired, 1)
 })
 
 test('a transaction whose COMMIT is answered by silence', async () => {

@@ -324,6 +324,18 @@ test('rule 8: references are added only to a blob that has one', async () => {
   assert.ok(await t.metadata.putReference(inlineRecord(bucket, 'inline copy'), {}))
 })
 
+test('rule 8: a copy waits for who drops the last reference, and comes too late', async () => {
+  const bucket = await t.bucket()
+  const source = blobRecord(bucket, 'source', (await t.group()).id)
+  await t.metadata.put(source, {}, [])
+  const drop = await openTransaction(`UPDATE blobs SET refs = 0 WHERE bucket_id = ${bucket}`)
+  const copy = t.metadata.putReference({ ...source, key: 'copy' }, {})
+  await until('the copy waits', waiting)
+  await drop.end('COMMIT')
+  assert.equal(await copy, null)
+  assert.equal((await t.metadata.blob(bucket, blobId(source)))?.references, 0)
+})
+
 test('garbage waits for the oldest running read of every node', async () => {
   const bucket = await t.bucket()
   const pg = await t.group()
