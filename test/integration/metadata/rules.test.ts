@@ -7,7 +7,6 @@ import { AnvilError } from '../../../src/shared/errors.ts'
 import { newBlobId, newUploadId, randomId, type BlobId, type DeploymentId, type DriveId, type NodeId } from '../../../src/shared/ids.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { blobRecord, contentOf, drives, inlineRecord, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
-import { until } from '../../support/until.ts'
 
 let t: TestMetadata
 before(async () => (t = await startMetadata()))
@@ -16,8 +15,6 @@ after(() => t.stop())
 const kind = (expected: string) => (error: unknown) => AnvilError.is(error) && error.kind === expected
 const refusedFor = (reason: string) => (error: unknown) => AnvilError.is(error, 'MetadataUnavailable') && error.details['reason'] === reason
 const blobId = (record: Parameters<typeof contentOf>[0]): BlobId => contentOf(record) as BlobId
-/** Whether a server process waits for a lock. */
-const waiting = async (): Promise<boolean> => (await t.sql(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).length > 0
 /** A transaction on a connection of its own that stays open until `end`. */
 async function openTransaction(...statements: string[]): Promise<{ end(how: 'COMMIT' | 'ROLLBACK'): Promise<void> }> {
   const { default: pg } = await import('pg')
@@ -86,24 +83,6 @@ test('rule 2: judging waits for every transaction that may not have seen the con
   assert.deepEqual(await t.metadata.judgeCondemned(suspects), [])
 })
 
-test('rule 2: of two that judge at once, neither takes for an orphan what the other found referenced', async () => {
-  const bucket = await t.bucket()
-  const pg = await t.group()
-  const suspect = { bucketId: bucket, blobId: newBlobId(), pgId: pg.id }
-  // Both wait for the commit that names the pair.
-  const commit = await openTransaction(
-    `INSERT INTO blobs (bucket_id, blob_id, pg_id, size, stripe_bytes, encrypted, refs) VALUES (${bucket}, '${suspect.blobId}', ${pg.id}, 1, 1, false, 1)`,
-  )
-  await t.metadata.condemn([suspect])
-  const judging = t.metadata.judgeCondemned([suspect])
-  await sleep(200)
-  const other = await openTransaction(`DELETE FROM condemned WHERE bucket_id = ${bucket}`)
-  await commit.end('COMMIT')
-  await until('the judge waits for the other one', waiting)
-  await other.end('COMMIT')
-  assert.deepEqual(await judging, [])
-})
-
 test('rule 2: the batch has its transaction id before its snapshots', async () => {
   const bucket = await t.bucket()
   const pg = await t.group()
@@ -155,52 +134,6 @@ test('rule 4: commits name open or sealed groups; closing waits for those under 
   assert.ok(await t.metadata.putReference({ ...sealed, key: 'copy' }, {}))
   assert.equal(await t.metadata.moveBlob(bucket, blobId(sealed), pg.id, target.id, []), true)
   assert.equal(await t.metadata.moveBlob(bucket, blobId(sealed), pg.id, target.id, []), false)
-})
-
-/** An upload of `key`, and a transaction that its `partNumber` waits for, after it has locked what a commit locks. */
-async function heldPart(bucket: Awaited<ReturnType<TestMetadata['bucket']>>, key: string, partNumber: number) {
-  const uploadId = newUploadId()
-  await t.metadata.createUpload({
-    bucketId: bucket, uploadId, key, initiator: 'a', startedMs: Date.now(), storageClass: 'STANDARD', headers: {}, userMetadata: {},
-    checksumAlgorithm: null, checksumType: null, encryption: { kind: 'none' },
-  })
-  const holder = await openTransaction(
-    `INSERT INTO parts (bucket_id, upload_id, part_number, blob_id, size, modified_ms, body, encrypted, etag)
-     VALUES (${bucket}, '${uploadId}', ${partNumber}, '${newBlobId()}', 0, 0, 0, false, '')`,
-  )
-  return { uploadId, holder }
-}
-
-test('rule 4: closing waits for parts and re-encodings under way as well', async () => {
-  const bucket = await t.bucket()
-  const pg = await t.group()
-  const { uploadId, holder } = await heldPart(bucket, 'k', 1)
-  const record = blobRecord(bucket, 'k', pg.id)
-  const put = t.metadata.putPart(bucket, uploadId, { partNumber: 1, size: 1, etag: 'e', checksum: null, modifiedMs: 0, body: record.body as never }, [])
-  await until('the part waits', waiting)
-  let closed = false
-  const closing = t.metadata.closePlacementGroup(pg.id).then(() => (closed = true))
-  await sleep(200)
-  assert.equal(closed, false)
-  await holder.end('ROLLBACK')
-  await Promise.all([put, closing])
-  assert.equal((await t.metadata.blob(bucket, blobId(record)))?.pgId, pg.id)
-})
-
-test('a bucket is not deleted under an upload that is being created', async () => {
-  const bucket = await t.bucket()
-  const uploadId = newUploadId()
-  const holder = await openTransaction(`INSERT INTO uploads (bucket_id, upload_id, started_ms, key, initiator) VALUES (${bucket}, '${uploadId}', 0, 'k', 'a')`)
-  const creating = t.metadata.createUpload({
-    bucketId: bucket, uploadId, key: 'k', initiator: 'a', startedMs: Date.now(), storageClass: 'STANDARD', headers: {}, userMetadata: {},
-    checksumAlgorithm: null, checksumType: null, encryption: { kind: 'none' },
-  })
-  await until('the upload waits', waiting)
-  const deleting = t.metadata.beginDeleteBucket(bucket).then(() => 'deleted', (error: unknown) => error)
-  await sleep(200)
-  await holder.end('ROLLBACK')
-  await creating
-  assert.ok(kind('BucketNotEmpty')(await deleting))
 })
 
 test('rules 5 and 6: members of closed groups move by compare-and-set, after their intent', async () => {
@@ -322,18 +255,6 @@ test('rule 8: references are added only to a blob that has one', async () => {
   await assert.rejects(t.metadata.putReference({ ...moved, key: 'copy' }, { ifNoneMatch: '*' }), kind('PreconditionFailed'))
   await assert.rejects(t.metadata.putReference({ ...moved, key: 'nothing' }, { ifMatch: 'x' }), kind('NoSuchKey'))
   assert.ok(await t.metadata.putReference(inlineRecord(bucket, 'inline copy'), {}))
-})
-
-test('rule 8: a copy waits for who drops the last reference, and comes too late', async () => {
-  const bucket = await t.bucket()
-  const source = blobRecord(bucket, 'source', (await t.group()).id)
-  await t.metadata.put(source, {}, [])
-  const drop = await openTransaction(`UPDATE blobs SET refs = 0 WHERE bucket_id = ${bucket}`)
-  const copy = t.metadata.putReference({ ...source, key: 'copy' }, {})
-  await until('the copy waits', waiting)
-  await drop.end('COMMIT')
-  assert.equal(await copy, null)
-  assert.equal((await t.metadata.blob(bucket, blobId(source)))?.references, 0)
 })
 
 test('garbage waits for the oldest running read of every node', async () => {
