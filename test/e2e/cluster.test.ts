@@ -70,12 +70,14 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
 
   const code = async (node: NodeProcess) => (await clusterState(node)).code
 
-  test('nodes that join are members within seconds, and new shards lie on them', async () => {
+  test('nodes that join are members within seconds, and new shards lie on them', async (t) => {
     await Promise.all(Array.from({ length: 4 }, () => cluster.add()))
     await cluster.untilWhole()
     // the sixth joins by the address of another one than the first
-    const newcomer = await cluster.add([], { BOOTSTRAP_ADDRS: cluster.addressOf(cluster.node(3)) })
+    const newcomer = await cluster.prepare([], { BOOTSTRAP_ADDRS: cluster.addressOf(cluster.node(3)) })
+    const { readyMs } = await newcomer.start()
     await cluster.untilWhole()
+    t.diagnostic(`the sixth node was ready ${Math.round(readyMs)} ms after its process was started`)
     for (const node of cluster.nodes) assert.equal(await code(node), '4+2')
     await write(cluster, cluster.node(2))
     const { driveStats } = (await newcomer.adminSocket('GET', '/status')) as Status
