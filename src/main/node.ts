@@ -200,7 +200,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   })
   began('metrics', await openMetrics(config, metrics, logger), (part) => part.close())
 
-  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, joined, { embedded: databases.embedded, exports }), logger), (part) => part.close())
+  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, joined, { embedded: databases.embedded, exports }, changed), logger), (part) => part.close())
   await requireFreePort(http)
   await joined.found()
   const { port } = await serving.listen()
@@ -325,7 +325,10 @@ interface Copies {
   exports: MetadataExports | null
 }
 
-function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport, { membership, drives: cluster }: Peers, copies: Copies) {
+function adminRoutes(
+  native: Native, drives: LocalDrives, storage: StorageRuntime, maintenance: Maintenance, health: HealthReport, { membership, drives: cluster }: Peers,
+  copies: Copies, changed: (event: ClusterEvent) => void,
+) {
   return {
     'GET /status': async () => ({
       health: health.body,
@@ -342,6 +345,10 @@ function adminRoutes(native: Native, drives: LocalDrives, storage: StorageRuntim
       background: maintenance.status(),
       metadataCopies: { embedded: copies.embedded, exports: copies.exports?.status() ?? null },
     }),
+    // a command on this host has changed apps or buckets: all nodes of the region know at once
+    'POST /directory-changed': async () => {
+      for (const change of await storage.directory.refresh()) changed(change)
+    },
     'POST /scrub': () => maintenance.scrubNow(),
     'POST /run-now': () => maintenance.runNow(),
     'POST /metadata/export': async () => {

@@ -98,6 +98,18 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
     }
   })
 
+  test('an app that is disabled on one host is refused by all at once', async () => {
+    const made = JSON.parse(await cluster.first.admin('app', 'create', '--name', 'guest', '--json')) as { accessKey: string; secretKey: string }
+    await cluster.first.admin('policy', 'grant', '--app', made.accessKey, '--action', '*', '--resource', BUCKET)
+    await cluster.first.admin('policy', 'grant', '--app', made.accessKey, '--action', '*', '--resource', `${BUCKET}/*`)
+    const guest = { accessKeyId: made.accessKey, secretAccessKey: made.secretKey }
+    const key = [...written.keys()][0]!
+    const read = async (node: NodeProcess) => (await signedRequest(node.port, guest, { method: 'GET', path: s3Path(BUCKET, key) })).status
+    for (const node of cluster.nodes) assert.equal(await read(node), 200)
+    await cluster.first.admin('app', 'disable', '--app', made.accessKey)
+    for (const node of cluster.nodes) await until('it is refused', async () => (await read(node)) === 403)
+  })
+
   test('a gateway without drives serves all of it', async () => {
     const gateway = await cluster.add([], { ANVIL_DATA_DIRS: 'none' })
     await cluster.untilWhole()

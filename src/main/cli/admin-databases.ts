@@ -14,6 +14,7 @@ import { lockState, StateInUseError } from '../postgres/state-lock.ts'
 import { embeddedClientConfig, EMBEDDED_DATABASES, startEmbeddedPostgres } from '../postgres/supervisor.ts'
 import { createKeyring, type Keyring } from '../secrets/keyring.ts'
 import { ExitError, EXIT_USAGE } from './failure.ts'
+import { askNode } from './node-status.ts'
 
 export interface AdminDatabases {
   config: Config
@@ -76,9 +77,22 @@ export async function withDirectory<T>(work: (client: Client, keyring: Keyring) 
       const id = await deploymentId(client)
       if (id === null) throw new AdminError('the global database holds no deployment yet: start its first node with `anvil --init-cluster`')
       await checkKeys(client, id, config.encryptionKeys)
-      return work(client, createKeyring(config.encryptionKeys))
+      const result = await work(client, createKeyring(config.encryptionKeys))
+      await tellNode(config.stateDir)
+      return result
     })
   })
+}
+
+const TELL_WITHIN_MS = 2000
+
+/** The node on this host tells all others at once; where none runs they see it within seconds by themselves. */
+async function tellNode(stateDir: string): Promise<void> {
+  try {
+    await askNode(stateDir, 'POST', '/directory-changed', TELL_WITHIN_MS)
+  } catch (error) {
+    if (!(error instanceof AdminError)) throw error
+  }
 }
 
 async function lockUnlessNodeRuns(stateDir: string): Promise<{ release(): void } | null> {

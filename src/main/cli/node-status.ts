@@ -4,7 +4,7 @@ import { adminSocketPath } from '../admin-socket.ts'
 import { AdminError } from '../directory/admin-error.ts'
 
 /** @throws AdminError when no node answers for this state folder, or it answers an error */
-export function askNode(stateDir: string, method: 'GET' | 'POST', path: string): Promise<unknown> {
+export function askNode(stateDir: string, method: 'GET' | 'POST', path: string, timeoutMs?: number): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const call = request({ socketPath: adminSocketPath(stateDir), method, path }, (response) => {
       const chunks: Buffer[] = []
@@ -17,6 +17,7 @@ export function askNode(stateDir: string, method: 'GET' | 'POST', path: string):
       })
     })
     call.on('error', (error) => reject(new AdminError(`no node runs on ${stateDir} (ANVIL_STATE_DIR): ${error.message}`)))
+    if (timeoutMs !== undefined) call.setTimeout(timeoutMs, () => call.destroy(new Error(`no answer within ${timeoutMs} ms`)))
     call.end()
   })
 }

@@ -28,6 +28,8 @@ export interface DirectoryOptions {
 export interface CachedDirectory extends Directory {
   /** Forgets what is cached of it: another node said that it changed, or a bucket's id turned out to be gone. */
   invalidate(change: Change): void
+  /** Looks now for what was changed elsewhere. Answers what was changed in the last seconds. */
+  refresh(): Promise<Change[]>
   health(): { state: 'ok' | 'away'; reason: string }
   close(): Promise<void>
 }
@@ -79,6 +81,7 @@ export async function openDirectory(options: DirectoryOptions): Promise<CachedDi
       changed(found(await pool.write((client) => updateBucket(client, id, { publicAccess: on }))))
     },
     invalidate,
+    refresh: () => feed.now(),
     health: () => pool.health(),
     async close() {
       await feed.stop()

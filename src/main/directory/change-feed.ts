@@ -10,6 +10,8 @@ export interface Change {
 }
 
 export interface ChangeFeed {
+  /** Looks now. Answers what was changed in the last seconds, as far as this feed has seen it: the same change may come again. */
+  now(): Promise<Change[]>
   stop(): Promise<void>
 }
 
@@ -25,6 +27,9 @@ interface FeedOptions {
 
 /** Numbers that the database keeps (migrations/global/0001_directory.sql). */
 const KEPT = 10_000
+/** What was seen is told by `now` for so long: the look before may have come between a change and whoever tells of it. */
+const RECENT_MS = 5000
+const MAX_RECENT = 1000
 
 interface FeedRow {
   head: string
@@ -37,6 +42,7 @@ export async function followChanges({ pool, onChange, onGap, logger, everyMs = 2
   const stopping = new AbortController()
   /** Null: nothing is known, so whatever is cached may be old. */
   let position: number | null = null
+  let recent: { change: Change; seenMs: number }[] = []
 
   const poll = async (): Promise<void> => {
     const rows = await pool.read(async (client) => {
@@ -50,8 +56,14 @@ export async function followChanges({ pool, onChange, onGap, logger, everyMs = 2
     const head = Number(rows[0]?.head ?? 0)
     // A head that went back is a database restored from a copy.
     if (position === null || head < position || head - position > KEPT) onGap()
-    else for (const { kind, key } of rows) if (kind !== null && key !== null) onChange({ kind, key })
+    else for (const { kind, key } of rows) if (kind !== null && key !== null) seen({ kind, key })
     position = head
+  }
+
+  const seen = (change: Change): void => {
+    recent.push({ change, seenMs: performance.now() })
+    if (recent.length > MAX_RECENT) recent = recent.slice(-MAX_RECENT / 2)
+    onChange(change)
   }
 
   const tryPoll = async (): Promise<void> => {
@@ -70,6 +82,10 @@ export async function followChanges({ pool, onChange, onGap, logger, everyMs = 2
     }
   })()
   return {
+    async now() {
+      await tryPoll()
+      return recent.filter(({ seenMs }) => performance.now() - seenMs < RECENT_MS).map(({ change }) => change)
+    },
     async stop() {
       stopping.abort()
       await following
