@@ -50,6 +50,9 @@ test('rule 2: no commit may name a condemned pair', async () => {
   const third = await t.group()
   assert.equal(await t.metadata.moveBlob(bucket, blobId(live), pg.id, third.id, []), true)
   await t.metadata.abortUpload(bucket, 'k', uploadId)
+  // As when a commit came through before it could see the condemnation: not judged yet, and nothing more is to rest on it.
+  await t.sql(`INSERT INTO condemned (bucket_id, blob_id, pg_id, condemned_ms) VALUES (${bucket}, '${blobId(live)}', ${third.id}, 0)`)
+  await assert.rejects(t.metadata.putReference({ ...live, key: 'copy' }, {}), refusedFor('condemned'))
 })
 
 test('rule 2: judging waits for every transaction that may not have seen the condemnation', async () => {
@@ -140,6 +143,7 @@ test('rules 5 and 6: members of closed groups move by compare-and-set, after the
   const pg = await t.group()
   const [to, other] = drives(2) as [DriveId, DriveId]
   assert.equal(await t.metadata.beginMove(pg.id, 1, to, pg.generation), null, 'open')
+  assert.equal(await t.metadata.replaceMember(pg.id, 1, pg.members[1]!, to, pg.generation), false, 'open')
   await t.metadata.closePlacementGroup(pg.id)
   const intent = await t.metadata.beginMove(pg.id, 1, to, pg.generation)
   assert.deepEqual(intent, { ...pg, state: 'closed', generation: pg.generation + 1, incoming: { index: 1, drive: to } })
@@ -197,7 +201,7 @@ test('rule 7: a shard that rots again during its repair is not forgotten', async
   const [first, second] = await mine()
   assert.deepEqual([first?.index, second?.index, first?.reason], [3, 5, 'left-out'])
   // Under repair; found damaged again; then the repair of the first report ends.
-  await t.metadata.reportDamage([{ ...shard, reason: 'crc' }, { ...shard, reason: 'crc' }])
+  await t.metadata.reportDamage([{ ...shard, reason: 'crc' }, { ...shard, reason: 'left-out' }])
   await t.metadata.forgetRepair([first!.entryId])
   const [kept, again] = await mine()
   assert.deepEqual([kept?.index, again?.index, again?.reason], [5, 3, 'crc'])
@@ -281,7 +285,10 @@ test('garbage waits for the oldest running read of every node', async () => {
   await t.metadata.renewLease('idle' as NodeId, 'p', 10_000, null)
   const [found] = await mine()
   assert.deepEqual([found?.blobId, found?.pgId], [blobId(record), pg.id])
-  await t.metadata.forgetGarbage([found!])
+  await t.metadata.put(blobRecord(bucket, 'live', pg.id), {}, [])
+  const live = { ...found!, blobId: contentOf((await t.metadata.get(bucket, 'live'))!) as BlobId }
+  await t.metadata.forgetGarbage([found!, live])
+  assert.ok(await t.metadata.blob(bucket, live.blobId), 'referenced')
   assert.equal(await t.metadata.blob(bucket, blobId(record)), null)
   assert.deepEqual(await mine(), [])
   // A node that has been silent for longer than the grace holds nothing back.
