@@ -161,7 +161,7 @@ async function replaceMember(
   await tellGeneration(native, to, begun)
   for (let after: { bucketId: BucketId; blobId: BlobId } | null = null; ;) {
     const rows: BlobRow[] = await metadata.blobsOfGroup(group.id, after, batch)
-    await rebuildAll(options, rows.filter((row) => row.references > 0), index, to, progress, signal)
+    await rebuildAll(options, { group, index, from, to }, rows.filter((row) => row.references > 0), progress, signal)
     if (signal.aborted) return false
     if (rows.length < batch) break
     after = rows.at(-1)!
@@ -175,9 +175,14 @@ async function replaceMember(
 }
 
 async function rebuildAll(
-  { native, metadata }: MoveOptions, rows: readonly BlobRow[], index: number, to: DriveId, progress: Progress, signal: AbortSignal,
+  { native, metadata, cluster }: MoveOptions, { group, index, to }: Move, rows: readonly BlobRow[], progress: Progress, signal: AbortSignal,
 ): Promise<void> {
   const queue = [...rows]
+  const others = group.members.filter((_, at) => at !== index)
+  const enoughAnswer = (): boolean => {
+    const reachable = new Set(cluster.reachable())
+    return others.filter((driveId) => reachable.has(driveId)).length >= group.k
+  }
   const worker = async (): Promise<void> => {
     for (let row = queue.shift(); row !== undefined && !signal.aborted; row = queue.shift()) {
       const { bucketId, blobId, pgId } = row
@@ -187,12 +192,13 @@ async function rebuildAll(
         count(progress, 'shards')
         count(progress, 'bytes', row.size)
       } catch (error) {
-        if (nativeErrorKind(error) !== 'ShardsUnavailable') {
-          // the others stop: the move begins again later
+        if (nativeErrorKind(error) !== 'ShardsUnavailable' || !enoughAnswer()) {
+          // The others stop: the move begins again later. While fewer than k members answer, the one that is gone may be
+          // what is needed when it comes back.
           queue.length = 0
           throw error
         }
-        // fewer than k are left of this one, for now: it must not keep the others from being protected again
+        // fewer than k are left of this one alone: it must not keep the others from being protected again
         await metadata.reportDamage([{ bucketId, blobId, pgId, index, reason: 'drive-lost' }])
         count(progress, 'shards left to repair')
       }

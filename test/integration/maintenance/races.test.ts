@@ -139,6 +139,18 @@ test('i6: a former member keeps what the new one could not be given', async () =
   assert.deepEqual((await stage.shardsOn(lost)).map(({ blobId }) => blobId), [only!.blobId])
 })
 
+test('i6: while fewer than k members answer none is replaced: with the one that is gone they may be enough', async () => {
+  const { group } = stage
+  const others = group.members.filter((driveId) => driveId !== lost)
+  for (const driveId of others) await rig.closeDrive(driveId)
+  const counters = await run(stage.moves('mover', [AWAY]))
+  assert.deepEqual(counters, { failures: stage.groups.length })
+  assert.deepEqual((await stage.now()).members, group.members)
+  assert.equal(await rig.metadata.repairCount(), 0)
+  await rig.openDrive(lost)
+  await stage.readAll()
+})
+
 test('a node that is back in the middle keeps what has not moved yet', async () => {
   assert.ok(stage.groups.length > 1)
   const metadata = altered<ObjectMetadata>(rig.metadata, {
