@@ -13,7 +13,7 @@ import { uploadExpiry } from './expired-uploads.ts'
 import { garbageCollection } from './gc.ts'
 import { groupUpkeep } from './groups-upkeep.ts'
 import type { MetadataExports } from './metadata-exports.ts'
-import { shardMoves } from './moves.ts'
+import { type MoveOptions, moveShards, shardMoves } from './moves.ts'
 import { oneAtATime } from './one-at-a-time.ts'
 import { orphanCollection } from './orphans.ts'
 import { reencoding } from './reencoding.ts'
@@ -72,14 +72,18 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
 
   const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
   const repair = shardRepair({ native, metadata, groups, logger, drives: reachable, mine })
-  const moves = shardMoves({ native, metadata, groups, cluster, logger, delayMs: periods.repairDelayMs, moved: groupChanged })
+  const moving: MoveOptions = { native, metadata, groups, cluster, logger, delayMs: periods.repairDelayMs, moved: groupChanged }
+  const moves = shardMoves(moving)
   const tasks = [
     groupUpkeep({ metadata, groups, processId: cluster.processId, inUse, groupSealed, changed: groupChanged }),
     repair,
     moves,
     reencoding({ native, metadata, groups, logger, mine }),
     alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable, horizon })),
-    orphanCollection({ native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId, horizon }),
+    orphanCollection({
+      native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId, horizon,
+      takeBack: async (move, progress, signal) => moveShards(moving, move, await metadata.identity(), progress, signal),
+    }),
     compaction({ native, drives }),
     scrub,
     alone(uploadExpiry(metadata)),

@@ -9,6 +9,7 @@ import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import type { ExportHorizon } from './metadata-exports.ts'
+import type { Move } from './moves.ts'
 import type { RemovalGuard } from './removal-guard.ts'
 import { lostDrives } from './shard-removal.ts'
 
@@ -23,6 +24,8 @@ export interface OrphanOptions {
   reachable(): DriveId[]
   /** As of garbage collection: a blob that was re-encoded since the newest export is where that export says, too. */
   horizon?: (systemId: string) => ExportHorizon | null
+  /** Makes a drive the member again that it was; false if that could not be done now. */
+  takeBack?: (move: Move, progress: Progress, signal: AbortSignal) => Promise<boolean>
   /** Only records older than this are looked at. It decides when to try, never whether to remove. */
   minAgeMs: number
   /** This process, in the lease. */
@@ -45,10 +48,11 @@ const pairKey = (pair: { blobId: string; pgId: number }): string => `${pair.blob
 export function orphanCollection(options: OrphanOptions): BackgroundTask {
   const { native, metadata, groups, guard, drives, horizon } = options
   const cursors = new Map<DriveId, string | null>()
+  const takenBack = new Set<string>()
   return {
     name: 'orphan collection',
     idleMs: IDLE_MS,
-    async round(progress) {
+    async round(progress, signal) {
       const database = await guard.database()
       if (database === null) {
         progress.now = `paused: ${guard.reason}`
@@ -63,7 +67,13 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         more ||= page.cursor !== null
         count(progress, 'records looked at', page.shards.length)
         const { suspects, superseded } = await suspectsOf(options, driveId, page.shards)
-        await removeSuperseded(options, driveId, superseded, database, progress)
+        for (const move of await removeSuperseded(options, driveId, superseded, database, progress)) {
+          // once: should the other one then lack something too, they would take it from each other for ever
+          const name = `${move.group.id}/${move.index}/${move.to}`
+          if (takenBack.has(name) || !(await options.takeBack?.(move, progress, signal))) continue
+          takenBack.add(name)
+          count(progress, 'members taken back')
+        }
         if (suspects.length === 0) continue
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
@@ -120,29 +130,37 @@ const isFormer = (group: PlacementGroup | null, index: number, driveId: DriveId)
 /**
  * The group's row as it is now decides, and the removal carries its generation: a drive that was told a higher one since,
  * because it is to become a member again, refuses. A shard goes only when the member has its own: a move leaves out what
- * it cannot rebuild while fewer than k answer, and then this one may be what makes them k again.
+ * it cannot rebuild while fewer than k are left, and then this one may be what makes them k again. Answers the moves that
+ * give the drive its place back, where the member lacks what the drive has.
  */
-async function removeSuperseded(options: OrphanOptions, driveId: DriveId, shards: readonly ShardRecord[], under: DatabaseIdentity, progress: Progress): Promise<void> {
-  const { native, metadata, groups } = options
+async function removeSuperseded(
+  options: OrphanOptions, driveId: DriveId, shards: readonly ShardRecord[], under: DatabaseIdentity, progress: Progress,
+): Promise<Move[]> {
+  const { native, metadata, groups, reachable } = options
+  const back: Move[] = []
   for (const [pgId, list] of Map.groupBy(shards, (shard) => shard.pgId)) {
     const group = await groups.refresh(pgId as PgId)
     if (group === null || group.state !== 'closed') continue
     for (const [index, former] of Map.groupBy(list.filter((shard) => isFormer(group, shard.index, driveId)), (shard) => shard.index)) {
+      const member = group.members[index]!
+      // what a drive has that is away nobody knows
+      if (!reachable().includes(member)) continue
       const names = former.map(({ bucketId, blobId }) => ({ bucketId, blobId, pgId, index }))
-      const held = await heldBy(options, group.members[index]!, names)
+      const held = await heldBy(native, member, names)
       const done = names.filter((_, i) => held[i])
-      const wanted = names.length - done.length
-      if (wanted > 0) count(progress, 'shards of former members kept, which the member lacks', wanted)
+      if (done.length < names.length) {
+        count(progress, 'shards of former members kept, which the member lacks', names.length - done.length)
+        if (group.incoming === null && !group.members.includes(driveId)) back.push({ group, index, from: member, to: driveId })
+      }
       if (done.length === 0 || !(await metadata.mayRemove(under))) continue
       await native.deleteShards(driveId, done, done.map(() => group.generation))
       count(progress, 'shards of former members removed', done.length)
     }
   }
+  return back
 }
 
-/** Whether the drive has each of the shards; of one that is away nobody knows. */
-async function heldBy({ native, reachable }: OrphanOptions, driveId: DriveId, names: readonly ShardName[]): Promise<boolean[]> {
-  if (!reachable().includes(driveId)) return names.map(() => false)
+async function heldBy(native: Pick<Native, 'hasShard'>, driveId: DriveId, names: readonly ShardName[]): Promise<boolean[]> {
   const held: boolean[] = []
   for (let at = 0; at < names.length; at += ASKED_AT_ONCE) {
     held.push(...(await Promise.all(names.slice(at, at + ASKED_AT_ONCE).map((name) => native.hasShard(driveId, name)))))

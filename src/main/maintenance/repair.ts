@@ -24,6 +24,8 @@ export interface RepairOptions {
 const BATCH = 200
 const CONCURRENCY = 4
 const IDLE_MS = 2000
+/** Nothing is wrong with a shard that is there after all. */
+const MISSING: readonly RepairEntry['reason'][] = ['left-out', 'drive-lost']
 
 export const NO_KEY = Buffer.alloc(0)
 
@@ -94,7 +96,7 @@ async function repairOne(
   if (group!.incoming?.index === entry.index) return
   try {
     const shard = { bucketId: entry.bucketId, blobId: entry.blobId, pgId: entry.pgId, index: entry.index }
-    if (entry.reason !== 'left-out' || !(await native.hasShard(driveId, shard))) {
+    if (!MISSING.includes(entry.reason) || !(await native.hasShard(driveId, shard))) {
       await native.rebuildShard(storedBytes(row), entry.index)
       count(progress, 'shards rebuilt')
     }

@@ -5,10 +5,12 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { moveShards } from '../../../src/main/maintenance/moves.ts'
+import type { OrphanOptions } from '../../../src/main/maintenance/orphans.ts'
 import { shardRepair } from '../../../src/main/maintenance/repair.ts'
 import { tellGeneration } from '../../../src/main/maintenance/shard-removal.ts'
 import type { ObjectMetadata } from '../../../src/main/metadata/contract.ts'
-import type { DriveId, NodeId } from '../../../src/shared/ids.ts'
+import type { BlobId, BucketId, DriveId, NodeId } from '../../../src/shared/ids.ts'
 import { GIB } from '../../../src/shared/limits.ts'
 import { nativeErrorKind, type Native } from '../../../src/shared/native.ts'
 import { Gate, HERE, type MaintenanceStage, run, setStage, silent } from './stage.ts'
@@ -137,6 +139,19 @@ test('i6: a former member keeps what the new one could not be given', async () =
   const counters = await run(stage.orphans({ drives: () => [lost] }))
   assert.equal(counters['shards of former members kept, which the member lacks'], 1)
   assert.deepEqual((await stage.shardsOn(lost)).map(({ blobId }) => blobId), [only!.blobId])
+  await assert.rejects(stage.readAll())
+  // and becomes the member again: then it is read, and the others get theirs
+  const { native, metadata, groups } = rig
+  const moving = stage.moveOptions('mover', [])
+  const takeBack: OrphanOptions['takeBack'] = async (move, progress, signal) => moveShards(moving, move, await metadata.identity(), progress, signal)
+  assert.equal((await run(stage.orphans({ drives: () => [lost], takeBack })))['members taken back'], 1)
+  assert.equal((await stage.now()).members[INDEX], lost)
+  await stage.readAll()
+  await metadata.reportDamage([0, 2].map((index) => ({ bucketId: only!.bucketId as BucketId, blobId: only!.blobId as BlobId, pgId: group.id, index, reason: 'missing' })))
+  await run(shardRepair({ native, metadata, groups, logger: silent, drives: rig.online, mine: () => true }))
+  assert.equal(await metadata.repairCount(), 0)
+  await rig.closeDrive(lost)
+  await stage.readAll()
 })
 
 test('i6: while fewer than k members answer none is replaced: with the one that is gone they may be enough', async () => {

@@ -30,6 +30,7 @@ export interface MaintenanceStage {
   /** The drive is one of this node, which has a lease or has lost it. */
   ofNode(driveId: DriveId, nodeId: NodeId, lease: 'held' | 'ended'): Promise<void>
   cluster(processId: string, gone: readonly NodeId[]): ClusterView
+  moveOptions(processId: string, gone: readonly NodeId[]): MoveOptions
   moves(processId: string, gone: readonly NodeId[], more?: Partial<MoveOptions>): BackgroundTask
   orphans(more?: Partial<OrphanOptions>): BackgroundTask
   now(id?: PgId): Promise<PlacementGroup>
@@ -56,17 +57,17 @@ export async function setStage(rig: StorageRig, objectCount: number): Promise<Ma
     processId, self: HERE, local: rig.online, reachable: rig.online, nodes: () => [HERE], isGone: (nodeId) => gone.includes(nodeId),
     placeable: () => rig.online().map((driveId) => ({ driveId, nodeId: HERE, zone: '', totalBytes: GIB })),
   })
+  const moveOptions = (processId: string, gone: readonly NodeId[]): MoveOptions =>
+    ({ native, metadata, groups, logger: silent, cluster: cluster(processId, gone), delayMs: 0, moved: () => {} })
   return {
-    rig, bucket, group: await now(), groups: await metadata.placementGroups({ states: ['closed'] }), now, cluster,
+    rig, bucket, moveOptions, group: await now(), groups: await metadata.placementGroups({ states: ['closed'] }), now, cluster,
     async ofNode(driveId, nodeId, lease) {
       await metadata.registerNode({ nodeId, addrs: [], grpcAddr: '', zone: '', version: '' }, 0)
       await metadata.registerDrive({ driveId, nodeId, path: `/${nodeId}`, totalBytes: GIB })
       if (lease === 'held') assert.ok(await metadata.renewLease(nodeId, 'the other process', 600_000, null))
       else await metadata.releaseLease(nodeId, 'the other process')
     },
-    moves: (processId, gone, more = {}) => shardMoves({
-      native, metadata, groups, logger: silent, cluster: cluster(processId, gone), delayMs: 0, moved: () => {}, ...more,
-    }),
+    moves: (processId, gone, more = {}) => shardMoves({ ...moveOptions(processId, gone), ...more }),
     orphans: (more = {}) => orphanCollection({
       native, metadata, groups, drives: rig.online, reachable: rig.online, processId: 'collector', minAgeMs: -1000,
       guard: new RemovalGuard({ native, metadata, drives: rig.online }), ...more,
