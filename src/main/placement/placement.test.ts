@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { PLACEMENT_SLOTS, TIB } from '../../shared/limits.ts'
 import { chooseErasureCode, type PlacementDrive } from './erasure-code.ts'
-import { zoneOf } from './failure-domains.ts'
+import { boundsOf, zoneOf } from './failure-domains.ts'
 import { allWinners, slotWinners } from './rendezvous.ts'
 
 const drives = (n: number, node = 'a', zone = ''): PlacementDrive[] =>
@@ -133,11 +133,12 @@ test('the order in which drives are named changes nothing', () => {
 test('under the same plan a drive that joins takes one place of a slot, or none', () => {
   fc.assert(fc.property(cluster, fc.nat(255), fc.nat(9), (list, slot, node) => {
     const plan = chooseErasureCode(list, 'auto')!
-    // where a domain is not kept, the bounds follow the drives' shares of the whole
-    fc.pre(plan.keeps !== 'drive' && list.length > 1)
     const before = slotWinners(slot, list, plan)
     const host = list.find((drive) => drive.nodeId === `n${node}`)
     const joining: PlacementDrive = { driveId: 'new', nodeId: `n${node}`, zone: host?.zone ?? '', totalBytes: TIB }
+    // where a domain is not kept, its bounds follow the drives' shares of the whole, which the newcomer changes
+    const [old, now] = [boundsOf(list, plan, plan.keeps), boundsOf([...list, joining], plan, plan.keeps)]
+    fc.pre(list.length > 1 && [...old.node].every(([id, most]) => now.node.get(id) === most) && [...old.zone].every(([id, most]) => now.zone.get(id) === most))
     const after = slotWinners(slot, [...list, joining], plan)
     const kept = after.filter((id) => before.includes(id))
     if (after.includes('new')) assert.equal(kept.length, before.length - 1)
