@@ -56,20 +56,22 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
     async round(progress, signal) {
       const database = await metadata.identity()
       await giveUpNeedless(options, progress)
-      const { gone } = await look(options)
+      const first = await look(options)
+      const { gone } = first
       if (gone.size === 0) return false
       const waiting = (await metadata.placementGroups({ states: ['closed'] })).filter((group) => group.members.some((driveId) => gone.has(driveId)))
       let moved = false
       let left = 0
       for (const group of waiting) {
         if (signal.aborted) return false
-        // anew for each group: the ones before may have taken hours, and a node that is back keeps what it has
-        const move = planMove(group, await look(options), cluster)
-        if (move === null) {
+        if (planMove(group, first, cluster) === null) {
           left++
           continue
         }
         if (!isMine(cluster, group.id)) continue
+        // anew for each group: the ones before may have taken hours, and a node that is back keeps what it has
+        const move = planMove(group, await look(options), cluster)
+        if (move === null) continue
         progress.now = `group ${group.id}, shard ${move.index}: ${waiting.length} groups have members on drives that are gone`
         try {
           moved = (await moveShards(options, move, database, progress, signal)) || moved

@@ -123,6 +123,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     await ledger.tidy(LEDGER_KEPT_MS)
     await uploads.tidyAnswers()
     await garbage.tidyManifests()
+    await nodes.tidyLeases()
   }
   let tidying: Promise<void> | null = null
   const timer = tidyEveryMs === 0 ? null : setInterval(() => {

@@ -6,6 +6,7 @@ import type { DriveRecord, NodeRecord, NodeRegistration } from './contract.ts'
 import type { Pool } from './pool.ts'
 import { CLOCK_MS } from './references.ts'
 
+const ENDED_LEASES_KEPT_MS = 3_600_000
 const DRIVE_STATES: DriveRecord['state'][] = ['active', 'lost']
 
 export class Nodes {
@@ -116,6 +117,11 @@ export class Nodes {
       [name, holder, leaseMs],
     )
     return rows.length === 1
+  }
+
+  /** Leases that ended long ago, such as those of groups whose move is done. */
+  async tidyLeases(): Promise<void> {
+    await this.#pool.query(`DELETE FROM leases WHERE until_ms < ${CLOCK_MS} - $1`, [ENDED_LEASES_KEPT_MS])
   }
 
   /**

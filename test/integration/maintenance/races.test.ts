@@ -99,6 +99,30 @@ test('m-no-cas: of two movers of one group, one replaces the member, and the oth
   await stage.readAll()
 })
 
+test('the fence: halves that both reach the database move nothing while leases are held, and each member once when one has ended', async () => {
+  const [left, right] = ['left', 'right'] as NodeId[] as [NodeId, NodeId]
+  await stage.ofNode(stage.group.members[0]!, left, 'held')
+  await stage.ofNode(stage.group.members[2]!, right, 'held')
+  await stage.ofNode(newcomer, left, 'held')
+  await stage.ofNode(lost, AWAY, 'held')
+  const now = () => Promise.all(stage.groups.map(({ id }) => stage.now(id)))
+  const half = async (self: NodeId, other: NodeId) => {
+    const metadata = await rig.database.another()
+    const cluster = { ...stage.cluster(self, [other, AWAY]), self, nodes: () => [self] }
+    return stage.moves(self, [], { metadata, groups: rig.thread(metadata).groups, cluster })
+  }
+  const halves = [await half(left, right), await half(right, left)]
+  for (let round = 0; round < 3; round++) assert.deepEqual(await Promise.all(halves.map(run)), [{}, {}])
+  assert.deepEqual(await now(), stage.groups)
+  // one node is dead indeed: both halves set about it, and neither does what the other one has done
+  await stage.ofNode(lost, AWAY, 'ended')
+  const moved = await Promise.all(halves.map(run))
+  assert.equal(moved.reduce((sum, counters) => sum + (counters['members replaced'] ?? 0), 0), stage.groups.length)
+  const expected = stage.groups.map((one) => ({ ...one, generation: one.generation + 2, members: one.members.map((driveId) => (driveId === lost ? newcomer : driveId)) }))
+  assert.deepEqual(await now(), expected)
+  await stage.readAll()
+})
+
 test('f9: a collector that judged a drive before it became a member again removes nothing from it', async () => {
   const { group } = stage
   await replaceLost()
@@ -186,6 +210,7 @@ test('an intent that a dead mover left is taken up, or given up when the member 
   await groups.reload(group.id)
   for (const row of await metadata.blobsOfGroup(group.id, null, 100)) await native.rebuildShardOn({ ...row, dataKey: Buffer.alloc(0) }, INDEX, newcomer)
   assert.ok((await shardsOfGroup(newcomer)).length > 0)
+  assert.equal(await metadata.giveUpMove(group.id, group.generation), false, 'an old view')
   // the member's node says that it lives, and so does gossip
   await stage.ofNode(lost, AWAY, 'held')
   await run(stage.moves('mover', [AWAY]))

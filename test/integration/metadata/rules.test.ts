@@ -329,6 +329,9 @@ test('nodes and their leases, drives, named leases, the deployment', async () =>
   assert.equal(await t.metadata.lease('sealer', 'a', 1), true)
   await sleep(10)
   assert.equal(await t.metadata.lease('sealer', 'b', 5000), true)
+  await t.metadata.lease('move of a group', 'a', -7_200_000)
+  await t.metadata.tidy()
+  assert.deepEqual((await t.sql<[string]>('SELECT name FROM leases')).flat(), ['sealer'])
 
   const deployment = randomId<DeploymentId>()
   await t.metadata.claimDeployment(deployment, 'local')
