@@ -46,6 +46,11 @@ test('a new drive takes the database as it is; a promoted one stops removal unti
   assert.ok(first !== null, guard.reason)
   assert.equal(guard.reason, '')
 
+  const metadata = { identity: async () => ({ ...(await database.metadata.identity()), readWrite: false }) }
+  const readOnly = new RemovalGuard({ native, metadata, drives: () => drives })
+  assert.equal(await readOnly.database(), null)
+  assert.match(readOnly.reason, /read-only/)
+
   await database.postgres.promote()
   assert.equal(await guard.database(), null)
   assert.match(guard.reason, /restored or promoted/)

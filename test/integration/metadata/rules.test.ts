@@ -337,6 +337,7 @@ test('nodes and their leases, drives, named leases, the deployment', async () =>
   await t.metadata.claimDeployment(deployment, 'local')
   await t.metadata.claimDeployment(deployment, 'local')
   await assert.rejects(t.metadata.claimDeployment(randomId<DeploymentId>(), 'local'), kind('InvalidRequest'))
+  await assert.rejects(t.metadata.claimDeployment(deployment, 'elsewhere'), kind('InvalidRequest'))
 })
 
 test('reads share queries, and never read the past', async () => {

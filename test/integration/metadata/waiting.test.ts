@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../../src/shared/errors.ts'
-import { newBlobId, newUploadId, type BlobId, type BucketId, type UploadId } from '../../../src/shared/ids.ts'
+import { newBlobId, newUploadId, type BlobId, type BucketId, type NodeId, type PgId, type UploadId } from '../../../src/shared/ids.ts'
 import { blobRecord, contentOf, startMetadata, type TestMetadata } from '../../support/metadata.ts'
 import { until } from '../../support/until.ts'
 
@@ -96,4 +96,29 @@ test('rule 8: a copy waits for who drops the last reference, and comes too late'
   await drop.end('COMMIT')
   assert.equal(await copy, null)
   assert.equal((await t.metadata.blob(bucket, blobId(source)))?.references, 0)
+})
+
+test('a sealed group is closed once every live node has said, since then, that it has no upload in it', async () => {
+  const pg = await t.group()
+  const closable = async () => (await t.metadata.closableGroups()).includes(pg.id)
+  const node = 'n' as NodeId
+  const renew = (leaseMs: number, inUse: PgId[]) => t.metadata.renewLease(node, 'p', leaseMs, null, inUse, Date.now())
+  await t.metadata.registerNode({ nodeId: node, addrs: [], grpcAddr: '', zone: '', version: '' }, 60_000)
+  assert.ok(await renew(60_000, []))
+  assert.equal(await closable(), false, 'open')
+  await t.metadata.sealPlacementGroup(pg.id)
+  assert.equal(await closable(), false, 'what it said before the sealing says nothing')
+  await sleep(5)
+  assert.ok(await renew(60_000, [pg.id]))
+  assert.equal(await closable(), false, 'in use')
+  assert.ok(await renew(60_000, []))
+  assert.equal(await closable(), true)
+  // A node that is gone holds nothing back: its commit would be refused.
+  assert.ok(await renew(60_000, [pg.id]))
+  assert.equal(await closable(), false)
+  assert.ok(await renew(0, [pg.id]))
+  await until('its lease has run out', closable)
+  assert.ok(await renew(60_000, [pg.id]))
+  await t.metadata.releaseLease(node, 'p')
+  assert.equal(await closable(), true, 'released')
 })
