@@ -9,6 +9,7 @@ import { groupUpkeep } from '../../../src/main/maintenance/groups-upkeep.ts'
 import { shardMoves } from '../../../src/main/maintenance/moves.ts'
 import { orphanCollection } from '../../../src/main/maintenance/orphans.ts'
 import { RemovalGuard } from '../../../src/main/maintenance/removal-guard.ts'
+import { storedBytes } from '../../../src/main/maintenance/repair.ts'
 import type { DriveId, NodeId, PgId } from '../../../src/shared/ids.ts'
 import { GIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
@@ -82,6 +83,26 @@ test('an operator need not wait for the delay', async () => {
   assert.ok(away!.awayMs > 3_600_000 && up!.awayMs === 0, JSON.stringify([away, up]))
 })
 
+const orphans = (Guard = RemovalGuard) => {
+  const { native, metadata, groups } = rig
+  return orphanCollection({
+    native, metadata, groups, drives: rig.online, reachable: rig.online, processId: 'this process', minAgeMs: -1000,
+    guard: new Guard({ native, metadata, drives: rig.online }),
+  })
+}
+
+test('what a move that goes on has brought so far stays', async () => {
+  const { native, metadata, groups } = rig
+  const { generation } = (await metadata.placementGroup(pgId))!
+  assert.ok(await metadata.beginMove(pgId, 1, newcomer, generation))
+  await groups.reload(pgId)
+  const [row] = await metadata.blobsOfGroup(pgId, null, 1)
+  await native.rebuildShardOn(storedBytes(row!), 1, newcomer)
+  const counters = await run(orphans())
+  assert.deepEqual(Object.keys(counters).filter((name) => name.includes('former members')), [])
+  assert.equal((await shardsOn(newcomer)).length, 1)
+})
+
 test('each shard is rebuilt on a drive that had none of the group', async () => {
   const counters = await run(moves([AWAY], 3_600_000))
   assert.ok(counters['shards']! >= 1 && counters['members replaced']! >= 1, JSON.stringify(counters))
@@ -99,12 +120,16 @@ test('each shard is rebuilt on a drive that had none of the group', async () => 
 test('what comes back is no member any more: its shards go, those of members stay', async () => {
   await rig.openDrive(lost)
   assert.equal((await shardsOn(lost)).length, objects.size)
-  const { native, metadata, groups } = rig
-  const orphans = orphanCollection({
-    native, metadata, groups, drives: rig.online, reachable: rig.online, processId: 'this process', minAgeMs: -1000,
-    guard: new RemovalGuard({ native, metadata, drives: rig.online }),
-  })
-  const counters = await run(orphans)
+  // Work that began before a failover removes nothing.
+  class BeforeFailover extends RemovalGuard {
+    override async database() {
+      const now = await super.database()
+      return now && { ...now, timeline: now.timeline - 1 }
+    }
+  }
+  assert.equal((await run(orphans(BeforeFailover)))['shards of former members removed'] ?? 0, 0)
+  assert.equal((await shardsOn(lost)).length, objects.size)
+  const counters = await run(orphans())
   assert.equal(counters['shards of former members removed'], objects.size)
   assert.deepEqual(await shardsOn(lost), [])
   assert.equal((await shardsOn(newcomer)).length, objects.size)
