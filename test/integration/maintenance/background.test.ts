@@ -39,6 +39,12 @@ async function run(task: BackgroundTask): Promise<Record<string, number>> {
   return progress.counters
 }
 
+class PausedGuard extends RemovalGuard {
+  override database(): Promise<null> {
+    return Promise.resolve(null)
+  }
+}
+
 const common = () => {
   const { native, metadata, groups } = rig
   const drives = () => rig.online()
@@ -69,6 +75,8 @@ test('what is overwritten or deleted leaves the drives; an aborted upload leaves
   await rig.put(bucket, 'key', bytes(20_000, 2))
   await rig.put(bucket, 'big', bytes(3 * MIB, 3))
   assert.equal(await shardCount(), 6)
+  await run(garbageCollection({ ...common(), guard: new PausedGuard({ native: rig.native, metadata: rig.metadata, drives: () => rig.online() }) }))
+  assert.equal(await shardCount(), 6, 'removal is paused')
   await collectGarbage()
   assert.equal(await shardCount(), 4)
   await rig.store.deleteObject(bucket.id, 'big', {})
@@ -108,6 +116,9 @@ test('shards of a write whose row never came are condemned and removed; the rows
   await upkeep()
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'sealed')
   release()
+  const elsewhere = { ...rig.metadata, closableGroups: () => Promise.resolve([]) }
+  await run(groupUpkeep({ ...common(), metadata: elsewhere, inUse: () => Promise.resolve(new Set<PgId>()), groupSealed: () => {}, changed: () => {} }))
+  assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'sealed', 'another node has an upload in it')
   await upkeep()
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'closed')
   await collectOrphans()
