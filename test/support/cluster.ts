@@ -13,6 +13,10 @@ export interface ClusterOptions extends NodeOptions {
   nodes: number
   /** Environment of one node, by its number. */
   envOf?: (index: number) => Record<string, string> | undefined
+  /** @default CLUSTER_REGION */
+  region?: string
+  /** The global database that several regions share; the cluster's own server then holds the regional one only. @default one of its own */
+  globalDatabaseUrl?: string
 }
 
 export const CLUSTER_REGION = 'us-east-1'
@@ -27,24 +31,40 @@ export class TestCluster {
     const url = (database: string): string => postgres.url.replace('/postgres?', `/${database}?`)
     this.postgres = postgres
     this.#options = options
-    this.#databases = { GLOBAL_DATABASE_URL: url('anvil_global'), REGIONAL_DATABASE_URL: url('anvil_regional') }
+    this.#databases = { GLOBAL_DATABASE_URL: options.globalDatabaseUrl ?? url('anvil_global'), REGIONAL_DATABASE_URL: url('anvil_regional') }
   }
 
-  /** Starts the first node with `--init-cluster`, then all others at once; resolves when each sees all of them alive and answering. */
-  static async started(options: ClusterOptions): Promise<TestCluster> {
+  /** Its databases, empty; no node is there yet. */
+  static async created(options: ClusterOptions): Promise<TestCluster> {
     const postgres = await startPostgres({ settings: { max_connections: '300' } })
     const cluster = new TestCluster(postgres, options)
     try {
-      await postgres.database('anvil_global')
+      if (options.globalDatabaseUrl === undefined) await postgres.database('anvil_global')
       await postgres.database('anvil_regional')
-      await cluster.add(['--init-cluster'])
-      await Promise.all(Array.from({ length: options.nodes - 1 }, () => cluster.add()))
-      await cluster.untilWhole()
     } catch (error) {
       await cluster.dispose()
       throw error
     }
     return cluster
+  }
+
+  /** Starts the first node with `--init-cluster`, then all others at once; resolves when each sees all of them alive and answering. */
+  static async started(options: ClusterOptions): Promise<TestCluster> {
+    const cluster = await TestCluster.created(options)
+    try {
+      await cluster.add(['--init-cluster'])
+      await cluster.complete()
+    } catch (error) {
+      await cluster.dispose()
+      throw error
+    }
+    return cluster
+  }
+
+  /** Adds what is missing to the wanted number of nodes, all at once; resolves when each sees all of them alive and answering. */
+  async complete(): Promise<void> {
+    await Promise.all(Array.from({ length: this.#options.nodes - this.nodes.length }, () => this.add()))
+    await this.untilWhole()
   }
 
   get first(): NodeProcess {
@@ -74,7 +94,7 @@ export class TestCluster {
       drives: this.#options.drives, args,
       env: {
         ...this.#databases,
-        REGION: CLUSTER_REGION,
+        REGION: this.#options.region ?? CLUSTER_REGION,
         JWT_SECRET: 'test-jwt-secret-0000',
         ANVIL_SECRET_ENCRYPTION_KEY: 'ab'.repeat(32),
         ANVIL_CLUSTER_SECRET: 'test-cluster-secret-0000',
