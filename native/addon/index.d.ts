@@ -19,6 +19,7 @@ export interface BlobSource {
   stripeBytes: number
   encrypted: boolean
   dataKey: Uint8Array
+  requestId?: string
 }
 
 export declare function closeDrive(driveId: string): Promise<undefined>
@@ -145,6 +146,7 @@ export interface NativeLogLine {
   level: 'error' | 'warn' | 'info' | 'debug' | 'trace'
   target: string
   message: string
+  requestId?: string
 }
 
 export declare function openDrive(options: DriveOpen): Promise<DriveInfo>
@@ -230,6 +232,7 @@ export interface ReadOpen {
   stripeBytes: number
   encrypted: boolean
   dataKey: Uint8Array
+  requestId?: string
 }
 
 /** Resolves with the number of verified plaintext bytes that wait in native memory; 0 at the end. */
@@ -354,6 +357,7 @@ export interface UploadOpen {
   expectChecksumAlgorithm: 'crc32' | 'crc32c' | 'crc64nvme' | 'sha1' | 'sha256' | ''
   checksumTrailer: string
   dataKey: Uint8Array
+  requestId?: string
 }
 
 export interface UploadResult {

@@ -218,7 +218,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
 function openNative(config: Config, logger: Logger): Native {
   const native = loadNative()
   native.init({ memoryLimitBytes: config.memoryLimitBytes, logFilter: config.rustLog, runtimeThreads: Math.max(2, availableParallelism()) })
-  native.setLogger(({ level, target, message }) => logger[level]({ target }, message))
+  native.setLogger(({ level, target, message, requestId }) => logger[level]({ target, requestId }, message))
   logger.debug({ features: native.features() }, 'addon loaded')
   return native
 }

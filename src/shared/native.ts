@@ -32,6 +32,8 @@ export interface NativeLogLine {
   level: 'error' | 'warn' | 'info' | 'debug' | 'trace'
   target: string
   message: string
+  /** The client's request that it is about, also one that another node serves. */
+  requestId?: string
 }
 
 // ---------------------------------------------------------------------------------------------------------------- drives
@@ -194,6 +196,8 @@ export interface UploadOpen {
   checksumTrailer: string
   /** 32-byte data key: AES-256-GCM; empty: not encrypted. */
   dataKey: Uint8Array
+  /** The client's request whose body it is: named where this node or one that stores a shard logs about it. 1 to 64 visible ASCII characters. */
+  requestId?: string
 }
 
 /** What `uploadWrite` answers: go on, or stop feeding until `uploadDrained` resolves. */
@@ -237,6 +241,8 @@ export interface BlobSource {
   encrypted: boolean
   /** 32 bytes to decrypt with; empty when not encrypted, or for rebuild and re-encode. */
   dataKey: Uint8Array
+  /** The client's request that it is read for, as in UploadOpen. */
+  requestId?: string
 }
 
 export interface ReadOpen extends BlobSource {

@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { CreateBucketCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3'
+import { bytes } from '../support/bytes.ts'
+import { TestCluster } from '../support/cluster.ts'
 import { NodeProcess } from '../support/node-process.ts'
+import { until } from '../support/until.ts'
+import { flipBytes } from './corruption.ts'
+import { sameBytes } from './objects/context.ts'
 
 let node: NodeProcess
 
@@ -67,3 +72,31 @@ test('/metrics adds up what all threads did', async () => {
   assert.match(text, /anvil_event_loop_lag_seconds\{thread="gateway-2"/)
   assert.equal((await fetch(`http://${node.env['ANVIL_METRICS_BIND_ADDR']}/other`)).status, 404)
 })
+
+test('what a peer logs about a shard names the request of the gateway', async () => {
+  const cluster = await TestCluster.started({ nodes: 3 })
+  try {
+    const [near, far] = [cluster.first, cluster.node(1)]
+    const s3 = near.s3()
+    await s3.send(new CreateBucketCommand({ Bucket: 'traced' }))
+    const keys = Array.from({ length: 4 }, (_, i) => `key-${i}`)
+    for (const Key of keys) await s3.send(new PutObjectCommand({ Bucket: 'traced', Key, Body: bytes(300_000, 1) }))
+    assert.ok(flipBytes(far.drives[0]!) > 0)
+    const requestIds: string[] = []
+    for (const Key of keys) {
+      const { Body, $metadata } = await s3.send(new GetObjectCommand({ Bucket: 'traced', Key }))
+      sameBytes(Buffer.from(await Body!.transformToByteArray()), bytes(300_000, 1), Key)
+      requestIds.push($metadata.requestId!)
+    }
+    const line = await until('the peer tells of a damaged shard', () => jsonLines(far).find(({ msg }) => msg.startsWith("a read of a peer's shard failed")), {
+      timeoutMs: 20_000, detail: () => cluster.logTails(),
+    })
+    assert.ok(requestIds.includes(line.requestId!), JSON.stringify(line))
+  } finally {
+    await cluster.dispose()
+  }
+})
+
+/** The lines of a node's log that are of pino. */
+const jsonLines = (node: NodeProcess): { msg: string; requestId?: string }[] =>
+  node.log().split('\n').filter((text) => text.startsWith('{') && text.endsWith('}')).map((text) => JSON.parse(text) as { msg: string; requestId?: string })

@@ -1,7 +1,7 @@
 //! Values as they cross: ids as hex, sizes as numbers, keys as bytes.
 
-use anvil_engine::Error;
 use anvil_engine::target::ShardKey;
+use anvil_engine::{Error, RequestId};
 use napi::bindgen_prelude::{
     FromNapiValue, ToNapiValue, TypeName, Uint8ArraySlice, ValidateNapiValue, ValueType,
 };
@@ -36,6 +36,15 @@ pub(crate) fn key(what: &str, bytes: &[u8]) -> Fallible<Option<[u8; 32]>> {
 /// 32 bytes.
 pub(crate) fn full_key(what: &str, bytes: &[u8]) -> Fallible<[u8; 32]> {
     key(what, bytes)?.ok_or_else(|| Error::internal(format!("{what} is empty")))
+}
+
+/// The id of a client's request, or none.
+pub(crate) fn request(id: Option<&str>) -> Fallible<Option<RequestId>> {
+    let Some(id) = id else { return Ok(None) };
+    let request = RequestId::parse(id);
+    request
+        .map(Some)
+        .ok_or_else(|| Error::internal(format!("requestId is no request id: {id:?}")))
 }
 
 /// A few bytes taken out of a Uint8Array, without a reference to it that would have to be collected.

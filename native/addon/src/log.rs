@@ -29,6 +29,7 @@ pub struct NativeLogLine {
     pub level: String,
     pub target: String,
     pub message: String,
+    pub request_id: Option<String>,
 }
 
 /// `filter`: as RUST_LOG.
@@ -61,12 +62,14 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
             level: level(*event.metadata().level()).to_owned(),
             target: event.metadata().target().to_owned(),
             message: text.message + &text.fields,
+            request_id: text.request,
         };
         let listener = LISTENER.read().clone();
         let told = listener
             .map(|listener| listener.call(line.clone(), ThreadsafeFunctionCallMode::NonBlocking));
         if told != Some(Status::Ok) {
-            eprintln!("{} {} {}", line.level, line.target, line.message);
+            let request = line.request_id.unwrap_or_default();
+            eprintln!("{} {} {} {request}", line.level, line.target, line.message);
         }
     }
 }
@@ -81,11 +84,12 @@ fn level(level: Level) -> &'static str {
     }
 }
 
-/// The message, then ` name=value` for each field.
+/// The message, then ` name=value` for each field but the client's request, which stands for itself.
 #[derive(Default)]
 struct Text {
     message: String,
     fields: String,
+    request: Option<String>,
 }
 
 impl Visit for Text {
@@ -93,6 +97,10 @@ impl Visit for Text {
         // Writing to a String does not fail.
         let _ = match field.name() {
             "message" => write!(self.message, "{value:?}"),
+            "request" => {
+                self.request = Some(format!("{value:?}"));
+                Ok(())
+            }
             name => write!(self.fields, " {name}={value:?}"),
         };
     }

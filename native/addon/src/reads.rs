@@ -5,7 +5,7 @@ use napi::Env;
 use napi::bindgen_prelude::{Buffer, PromiseRaw, Uint8ArraySlice};
 use napi_derive::napi;
 
-use crate::convert::{Bytes, key, size};
+use crate::convert::{Bytes, key, request, size};
 use crate::guard::{self, Fallible};
 use crate::process::engine;
 
@@ -22,6 +22,7 @@ pub struct BlobSource {
     pub encrypted: bool,
     #[napi(ts_type = "Uint8Array")]
     pub data_key: Bytes,
+    pub request_id: Option<String>,
 }
 
 impl BlobSource {
@@ -34,6 +35,7 @@ impl BlobSource {
             stripe_bytes: size("stripeBytes", self.stripe_bytes)? as usize,
             encrypted: self.encrypted,
             data_key: key("dataKey", &self.data_key.0)?,
+            request: request(self.request_id.as_deref())?,
         })
     }
 }
@@ -50,6 +52,7 @@ pub struct ReadOpen {
     pub encrypted: bool,
     #[napi(ts_type = "Uint8Array")]
     pub data_key: Bytes,
+    pub request_id: Option<String>,
 }
 
 impl ReadOpen {
@@ -63,6 +66,7 @@ impl ReadOpen {
             stripe_bytes: self.stripe_bytes,
             encrypted: self.encrypted,
             data_key: self.data_key,
+            request_id: self.request_id,
         };
         Ok(ReadOptions {
             source: source.source()?,
@@ -151,7 +155,11 @@ pub fn rebuild_shard_on<'env>(
     let drive = guard::now(|| anvil_engine::id::parse("driveId", &drive_id))?;
     guard::later(
         env,
-        async move { engine()?.rebuild_shard_on(source, index as usize, drive).await },
+        async move {
+            engine()?
+                .rebuild_shard_on(source, index as usize, drive)
+                .await
+        },
         |()| (),
     )
 }

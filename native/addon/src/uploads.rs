@@ -7,7 +7,7 @@ use napi::Env;
 use napi::bindgen_prelude::{Either, Null, PromiseRaw, Uint8ArraySlice};
 use napi_derive::napi;
 
-use crate::convert::{Bytes, Copied, key, size};
+use crate::convert::{Bytes, Copied, key, request, size};
 use crate::guard::{self, Fallible};
 use crate::process::engine;
 
@@ -48,6 +48,7 @@ pub struct UploadOpen {
     pub checksum_trailer: String,
     #[napi(ts_type = "Uint8Array")]
     pub data_key: Bytes,
+    pub request_id: Option<String>,
 }
 
 #[napi(object, object_from_js = false)]
@@ -206,6 +207,7 @@ impl UploadOpen {
             options.checksum_trailer = Some((self.checksum_trailer, algorithm));
         }
         options.data_key = key("dataKey", &self.data_key.0)?;
+        options.request = request(self.request_id.as_deref())?;
         Ok(options)
     }
 }

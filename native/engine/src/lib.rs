@@ -17,6 +17,7 @@ mod read;
 mod rebuild;
 mod reencode;
 mod registry;
+mod request;
 mod small;
 pub mod target;
 mod upload;
@@ -31,6 +32,7 @@ pub use jobs::Listener;
 pub use local::LocalTarget;
 pub use read::{BlobSource, Read, ReadOptions};
 pub use registry::{Pg, Registry};
+pub use request::RequestId;
 pub use small::{SmallDigest, crc_combine, digest, open_inline, seal_inline};
 pub use upload::{Checksum, Flow, Upload, UploadOptions, UploadResult};
 

@@ -35,7 +35,7 @@ impl Engine {
         let capacity =
             layout::stripe_buffer_bytes(source.layout.plain_bytes(0), blob.encrypted, pg.k, pg.m);
         let capacity = buffers::size(capacity);
-        let writer = BlobWriter::open(self, pg, blob.bucket, blob.blob)?;
+        let writer = BlobWriter::open(self, pg, blob.bucket, blob.blob, blob.request)?;
         // The stripe being written, and the one being read.
         let memory = self
             .budget

@@ -7,6 +7,7 @@ use parking_lot::RwLock;
 
 use crate::error::{Error, Kind, Result};
 use crate::id::{Id128, hex};
+use crate::request::RequestId;
 use crate::target::ShardTarget;
 
 /// A placement group: shard `i` of each of its blobs lies on `members[i]`.
@@ -110,9 +111,18 @@ impl Registry {
         })
     }
 
-    /// The targets of a group's members; None where the drive is not known.
-    pub fn members(&self, pg: &Pg) -> Vec<Option<Arc<dyn ShardTarget>>> {
-        pg.members.iter().map(|drive| self.target(drive)).collect()
+    /// The targets of a group's members, as a request asks them; None where the drive is not known.
+    pub fn members(
+        &self,
+        pg: &Pg,
+        request: Option<&RequestId>,
+    ) -> Vec<Option<Arc<dyn ShardTarget>>> {
+        let target = |drive| {
+            let target = self.target(drive)?;
+            let asked = request.and_then(|request| target.for_request(request));
+            Some(asked.unwrap_or(target))
+        };
+        pg.members.iter().map(target).collect()
     }
 }
 

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 pub use anvil_store::{Block, ShardKey};
+
+use crate::request::RequestId;
 
 /// Why a drive did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +84,12 @@ pub trait ShardTarget: Send + Sync {
 
     /// Whether each shard lies there sealed and whole, by the index and without a read of its data.
     fn has(&self, shards: Vec<ShardKey>) -> Operation<Vec<bool>>;
+
+    /// The same drive, asked on behalf of a client's request: its node names the request where it logs what went wrong or
+    /// took long. None: it makes no difference.
+    fn for_request(&self, _request: &RequestId) -> Option<Arc<dyn ShardTarget>> {
+        None
+    }
 
     /// Whether the drive is one of this process, and so the quickest to ask.
     fn is_local(&self) -> bool {

@@ -50,6 +50,7 @@
 //! | 21 | Read | drive, key, generation, block (u32), offset (u32), length (u32) |
 //! | 22 | Delete | drive, list of key and generation |
 //! | 23 | Has | drive, list of keys |
+//! | 24 | Request | text of 1 to 64 visible ASCII characters (from version 2 on) |
 //! | 32 | Done | result |
 //! | 33 | PutDone | number, result |
 //! | 34 | Bytes | length (u32), CRC-32C of all (u32); then the data |
@@ -66,6 +67,9 @@
 //!   of all blobs for one drive share a stream.
 //! - `Read`: `Bytes`, or `Done` with an error.
 //! - `Delete`s and `Has`es, one after the other: `Done` for each removal, `Held` for each question, or `Done` with an error.
+//!
+//! A `Request` in front of a `Begin`, a `Read` or a `Put` names the client's request that it is for: the receiver names it in
+//! its log where that fails or takes long. Version 1 does not know it; to a peer that speaks only that none is sent.
 //!
 //! The receiver verifies data before it uses them. A drive refuses a generation below the highest that it was told, so late
 //! removals and writes of a mover do nothing (DESIGN §13, rule 5). Only drives that are open in the asked process are served;

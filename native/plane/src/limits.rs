@@ -110,6 +110,9 @@ pub const FRAME_STALL: Duration = Duration::from_secs(10);
 /// An answer that takes longer is not awaited.
 pub const ANSWER: Duration = Duration::from_secs(20);
 
+/// What a drive takes longer for than this is told in the log of its node.
+pub const SLOW: Duration = Duration::from_secs(1);
+
 /// Answer of a drive to a block of a put or a seal: group commits of a drive under load.
 pub const DURABLE: Duration = Duration::from_secs(60);
 

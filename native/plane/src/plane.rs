@@ -292,6 +292,7 @@ fn add(engine: &Engine, peer: &Arc<Peer>, drive: Id128) {
     let remote = RemoteDrive {
         peer: peer.clone(),
         drive,
+        request: None,
     };
     engine.registry.add_remote(drive, Arc::new(remote));
 }

@@ -10,6 +10,8 @@ export interface BlobReading {
   native: Native
   metadata: ObjectMetadata
   groups: PlacementGroups
+  /** The client's request that is answered with it. */
+  requestId?: string
 }
 
 /** Bytes that are in memory already. */
@@ -112,7 +114,7 @@ export class BlobRangeSource implements BodySource {
   }
 
   async #open(): Promise<ReadHandle> {
-    const { native, groups } = this.#reading
+    const { native, groups, requestId } = this.#reading
     await groups.ensure(this.#blob.pgId)
     try {
       return native.openRead({
@@ -125,6 +127,7 @@ export class BlobRangeSource implements BodySource {
         dataKey: this.#dataKey,
         offset: this.#offset,
         length: this.#end - this.#offset,
+        requestId,
       })
     } catch (error) {
       throw nativeError(error)

@@ -33,12 +33,13 @@ export interface WrittenBody {
 }
 
 /** A body of a copy: nothing to check it against. */
-export const unspecifiedBody = (size: number, algorithm: ChecksumAlgorithm | null): BodySpec => ({
+export const unspecifiedBody = (size: number, algorithm: ChecksumAlgorithm | null, requestId?: string): BodySpec => ({
   contentLength: size,
   awsChunked: null,
   expectSha256: '',
   expectMd5: '',
   checksum: algorithm === null ? null : { algorithm, expected: '', trailer: false },
+  requestId,
 })
 
 export const fullObject = (checksum: WrittenBody['checksum']): Checksum | null =>
@@ -80,6 +81,7 @@ export async function openBody(
       expectChecksumAlgorithm: spec.checksum === null || spec.checksum.expected === '' ? '' : spec.checksum.algorithm,
       checksumTrailer: spec.checksum?.trailer === true ? `x-amz-checksum-${spec.checksum.algorithm}` : '',
       dataKey: target.dataKey,
+      requestId: spec.requestId,
     })
     const place = { bucketId: target.bucketId, encrypted: target.dataKey.length > 0 }
     return new BodyWriter(options, place, handle, blobId, lease, spec.checksum?.algorithm ?? null, md5)

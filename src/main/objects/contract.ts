@@ -32,6 +32,8 @@ export interface BodySpec {
   expectMd5: string
   /** A checksum that the client gave (base64 in a header), announced as trailer, or asks the server to compute. */
   checksum: { algorithm: ChecksumAlgorithm; expected: string; trailer: boolean } | null
+  /** The client's request, for what the nodes that store its shards log about them. */
+  requestId?: string
 }
 
 export interface ObjectAttributes {
@@ -105,6 +107,8 @@ export interface HeadRequest {
   conditions: ReadConditions
   range: ReadRange
   readKey: ReadKey
+  /** The client's request, for what the nodes that store its shards log about them. */
+  requestId?: string
 }
 
 export interface HeadResult {
@@ -139,6 +143,8 @@ export interface CopySource {
   key: string
   conditions: ReadConditions
   readKey: ReadKey
+  /** The client's request, for what the nodes that store its shards log about them. */
+  requestId?: string
 }
 
 export interface CopyObjectRequest {

@@ -85,9 +85,9 @@ export class ObjectCopier {
     for (let attempt = 1; ; attempt++) {
       const { record, dataKey } = await this.#source(request.source)
       const { start, end } = await partRange(metadata, record, request.range)
-      const { upload, writer } = await multipart.openPart(request, unspecifiedBody(end - start, null))
+      const { upload, writer } = await multipart.openPart(request, unspecifiedBody(end - start, null, request.source.requestId))
       try {
-        await this.#pump(record, dataKey, start, end, writer, running)
+        await this.#pump(request.source, record, dataKey, [start, end], writer, running)
       } catch (error) {
         if (attempt < MAX_ATTEMPTS && AnvilError.is(error, 'ShardsUnavailable')) continue // re-encoded on the way
         throw error
@@ -114,8 +114,8 @@ export class ObjectCopier {
     const { dataKey, encryption } = newDataKey(request.encryption, request.bucket, this.#options.keys)
     const algorithm = request.checksumAlgorithm ?? record.checksum?.algorithm ?? null
     const writer = await openBody(this.#options, { bucketId: request.bucket.id, dataKey, encryption: encryption.kind },
-      unspecifiedBody(record.size, algorithm))
-    await this.#pump(record, sourceKey, 0, record.size, writer, running)
+      unspecifiedBody(record.size, algorithm, request.source.requestId))
+    await this.#pump(request.source, record, sourceKey, [0, record.size], writer, running)
     return writer.commit(async (written) => {
       const copy: ObjectRecord = {
         ...copiedRecord(request, record),
@@ -130,8 +130,10 @@ export class ObjectCopier {
   }
 
   /** Moves [start, end) of an object into a body; aborts the body when that fails. */
-  async #pump(record: ObjectRecord, dataKey: Buffer, start: number, end: number, writer: BodyWriter, running: RunningRead): Promise<void> {
-    const source = this.#options.reader.source(record, dataKey, start, end)
+  async #pump(
+    { requestId }: CopySource, record: ObjectRecord, dataKey: Buffer, [start, end]: [number, number], writer: BodyWriter, running: RunningRead,
+  ): Promise<void> {
+    const source = this.#options.reader.source(record, dataKey, start, end, requestId)
     running.close = () => source.close()
     try {
       if (source instanceof BufferSource || source instanceof BlobRangeSource) await takeOne(source, writer)

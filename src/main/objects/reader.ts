@@ -46,7 +46,7 @@ export class ObjectReader {
     let record = await liveObject(metadata, request.bucket.id, request.key)
     for (let attempt = 1; ; attempt++) {
       const { head, dataKey } = await this.#look(record, request)
-      const source = this.source(record, dataKey, head.start, head.end)
+      const source = this.source(record, dataKey, head.start, head.end, request.requestId)
       running.close = () => source.close()
       try {
         if (head.end > head.start) await source.ready()
@@ -63,15 +63,16 @@ export class ObjectReader {
   }
 
   /** The bytes [start, end) of an object whose row was looked up within a running read. The caller closes it. */
-  source(record: ObjectRecord, dataKey: Buffer, start: number, end: number): BufferSource | BlobRangeSource | PartsSource {
+  source(record: ObjectRecord, dataKey: Buffer, start: number, end: number, requestId?: string): BufferSource | BlobRangeSource | PartsSource {
     const { body, bucketId } = record
+    const reading = { ...this.#options, requestId }
     switch (body.kind) {
       case 'inline':
         return new BufferSource(openInline(this.#options.native, dataKey, body.blobId, body.data).subarray(start, end))
       case 'blob':
-        return new BlobRangeSource(this.#options, bucketId, body.blob, dataKey, start, end)
+        return new BlobRangeSource(reading, bucketId, body.blob, dataKey, start, end)
       case 'parts':
-        return new PartsSource(this.#options, bucketId, body.uploadId, dataKey, start, end)
+        return new PartsSource(reading, bucketId, body.uploadId, dataKey, start, end)
     }
   }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::source::Source;
 use crate::error::{Error, Kind, Result};
+use crate::id::hex;
 use crate::layout::Piece;
 use crate::memory::{Level, Reservation};
 use crate::target::{ShardError, ShardResult};
@@ -183,7 +184,14 @@ impl Fetch {
     }
 
     fn gone(&mut self, member: usize, error: &ShardError) {
-        tracing::debug!(member, stripe = self.stripe, %error, "a member gave no good bytes");
+        tracing::debug!(
+            request = self.source.request.as_ref().map(display),
+            blob = %hex(&self.source.shard_key(member).blob),
+            member,
+            stripe = self.stripe,
+            %error,
+            "a member gave no good bytes"
+        );
         self.dead |= 1 << member;
         self.source.failed(member, error);
     }

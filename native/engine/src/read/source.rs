@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::id::Id128;
 use crate::layout::Layout;
 use crate::registry::Pg;
+use crate::request::RequestId;
 use crate::target::{ShardError, ShardKey, ShardTarget};
 
 /// How to find and decode a blob. See `BlobSource` in src/shared/native.ts.
@@ -27,6 +28,8 @@ pub struct BlobSource {
     /// Whether stripes carry AEAD tags. Rebuilding and re-encoding work on the stored bytes and need no key.
     pub encrypted: bool,
     pub data_key: Option<[u8; 32]>,
+    /// The client's request that it is read for, if it is one.
+    pub request: Option<RequestId>,
 }
 
 pub(crate) struct Source {
@@ -38,6 +41,7 @@ pub(crate) struct Source {
     pub(super) targets: Vec<Option<Arc<dyn ShardTarget>>>,
     bucket: u64,
     blob: Id128,
+    pub(super) request: Option<RequestId>,
     /// Members that failed or were overtaken: not asked again where others can be. Bit i is member i.
     avoided: AtomicU64,
     reported: Mutex<HashSet<u8>>,
@@ -46,7 +50,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn open(engine: &Arc<Engine>, blob: &BlobSource) -> Result<Source> {
         let pg = engine.registry.pg(blob.pg)?;
-        let targets = engine.registry.members(&pg);
+        let targets = engine.registry.members(&pg, blob.request.as_ref());
         Ok(Source {
             layout: Layout {
                 size: blob.size,
@@ -63,6 +67,7 @@ impl Source {
             pg,
             bucket: blob.bucket,
             blob: blob.blob,
+            request: blob.request.clone(),
             avoided: AtomicU64::new(0),
             reported: Mutex::default(),
         })

@@ -97,7 +97,14 @@ impl Upload {
             None
         } else {
             let pg = engine.registry.pg(options.pg)?;
-            Some(BlobWriter::open(engine, pg, options.bucket, options.blob)?)
+            let request = options.request.clone();
+            Some(BlobWriter::open(
+                engine,
+                pg,
+                options.bucket,
+                options.blob,
+                request,
+            )?)
         };
         let (k, m) = writer
             .as_ref()

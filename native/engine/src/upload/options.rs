@@ -5,6 +5,7 @@ use anvil_codec::crc;
 use anvil_codec::hash;
 
 use crate::id::Id128;
+use crate::request::RequestId;
 
 /// The algorithms of S3's `x-amz-checksum-*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +62,8 @@ pub struct UploadOptions {
     /// Lower-case trailer name and the algorithm that it carries.
     pub checksum_trailer: Option<(String, Checksum)>,
     pub data_key: Option<[u8; 32]>,
+    /// The client's request whose body it is, if it is one.
+    pub request: Option<RequestId>,
 }
 
 impl UploadOptions {
@@ -83,6 +86,7 @@ impl UploadOptions {
             expect_checksum: None,
             checksum_trailer: None,
             data_key: None,
+            request: None,
         }
     }
 }

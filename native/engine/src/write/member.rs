@@ -9,6 +9,8 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use crate::engine::Engine;
+use crate::id::hex;
+use crate::request::RequestId;
 use crate::target::{Block, ShardError, ShardKey, ShardResult, ShardSink, ShardTarget};
 
 /// Appends that one drive works on for one blob.
@@ -139,6 +141,7 @@ pub(super) type VerdictReceiver = watch::Receiver<Option<Verdict>>;
 pub(super) struct Writer {
     key: ShardKey,
     generation: u64,
+    request: Option<RequestId>,
     progress: Arc<Progress>,
     verdict: VerdictReceiver,
 }
@@ -147,10 +150,16 @@ pub(super) struct Writer {
 type Ending = Option<(Box<dyn ShardSink>, Report)>;
 
 impl Writer {
-    pub(super) fn new(key: ShardKey, generation: u64, verdict: VerdictReceiver) -> Writer {
+    pub(super) fn new(
+        key: ShardKey,
+        generation: u64,
+        request: Option<RequestId>,
+        verdict: VerdictReceiver,
+    ) -> Writer {
         Writer {
             key,
             generation,
+            request,
             progress: Progress::new(),
             verdict,
         }
@@ -191,7 +200,14 @@ impl Writer {
             Ok(None) => {}
             Ok(Some((sink, report))) => self.seal(&*target, sink, report).await,
             Err(error) => {
-                tracing::warn!(index = self.key.index, pg = self.key.pg, %error, "a member is left out of a write");
+                tracing::warn!(
+                    request = self.request.as_ref().map(display),
+                    blob = %hex(&self.key.blob),
+                    index = self.key.index,
+                    pg = self.key.pg,
+                    %error,
+                    "a member is left out of a write"
+                );
                 self.progress.leave_out(error);
             }
         }
@@ -272,7 +288,7 @@ pub(super) async fn remove_if_failed(
 /// Removes a shard of a failed upload.
 pub(super) async fn remove(target: &dyn ShardTarget, key: ShardKey, generation: u64) {
     if let Err(error) = target.delete(vec![(key, generation)]).await {
-        tracing::warn!(index = key.index, %error, "a shard of a failed upload stays for the collector");
+        tracing::warn!(blob = %hex(&key.blob), index = key.index, %error, "a shard of a failed upload stays for the collector");
     }
 }
 

@@ -17,9 +17,10 @@ pub(crate) use stripe::{Home, Lease, Stripe};
 
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
-use crate::id::Id128;
+use crate::id::{Id128, hex};
 use crate::registry::Pg;
-use crate::target::{Block, ShardError, ShardKey};
+use crate::request::RequestId;
+use crate::target::{Block, ShardError, ShardKey, ShardTarget};
 use member::{Progress, Verdict, leave_out_stalled, remove, remove_if_failed};
 use settle::{Outcome, Wanted, settle};
 
@@ -30,6 +31,7 @@ pub(crate) struct BlobWriter {
     pub(crate) pg: Arc<Pg>,
     bucket: u64,
     blob: Id128,
+    request: Option<RequestId>,
     verdict: watch::Sender<Option<Verdict>>,
 }
 
@@ -57,8 +59,9 @@ impl BlobWriter {
         pg: Arc<Pg>,
         bucket: u64,
         blob: Id128,
+        request: Option<RequestId>,
     ) -> Result<BlobWriter> {
-        let targets = engine.registry.members(&pg);
+        let targets = engine.registry.members(&pg, None);
         let reachable = targets.iter().flatten().count();
         if reachable < pg.write_quorum() {
             return Err(too_few(&pg, reachable));
@@ -68,19 +71,21 @@ impl BlobWriter {
             pg,
             bucket,
             blob,
+            request,
             verdict: watch::Sender::new(None),
         })
     }
 
     /// Writers for a blob of several blocks per member, all but the last of `block_bytes`; `blocks` if their number is known.
     pub(crate) fn start_members(&self, blocks: Option<u32>, block_bytes: usize) -> Vec<Member> {
-        let targets = self.engine.registry.members(&self.pg);
+        let targets = self.targets();
         let members: Vec<Member> = (0u8..)
             .zip(targets)
             .map(|(index, target)| {
                 let writer = member::Writer::new(
                     self.shard_key(index),
                     self.pg.generation,
+                    self.request.clone(),
                     self.verdict.subscribe(),
                 );
                 writer.start(&self.engine, target, blocks, block_bytes)
@@ -131,6 +136,8 @@ impl BlobWriter {
         self.verdict.send_replace(Some(Verdict::Kept));
         if !outcome.left_out.is_empty() {
             tracing::warn!(
+                request = self.request.as_ref().map(display),
+                blob = %hex(&self.blob),
                 pg = self.pg.id,
                 missing = ?outcome.left_out,
                 "a blob was written without all of its members"
@@ -155,7 +162,7 @@ impl BlobWriter {
     async fn put_all(&self, blocks: Vec<Block>, floor: Floor) -> Outcome {
         let (report, reports) = mpsc::unbounded_channel();
         let started = Instant::now();
-        let targets = self.engine.registry.members(&self.pg);
+        let targets = self.targets();
         let mut puts = Puts {
             engine: self.engine.clone(),
             running: FuturesUnordered::new(),
@@ -236,7 +243,7 @@ impl BlobWriter {
 
     /// Takes back the shards of a write that did not reach its quorum.
     async fn remove(&self, durable: &[usize]) {
-        let targets = self.engine.registry.members(&self.pg);
+        let targets = self.targets();
         let removals = durable.iter().filter_map(|index| {
             let target = targets.get(*index)?.clone()?;
             let key = self.shard_key(*index as u8);
@@ -248,10 +255,17 @@ impl BlobWriter {
             .is_err()
         {
             tracing::warn!(
+                request = self.request.as_ref().map(display),
+                blob = %hex(&self.blob),
                 pg = self.pg.id,
                 "shards of a failed upload stay for the collector"
             );
         }
+    }
+
+    fn targets(&self) -> Vec<Option<Arc<dyn ShardTarget>>> {
+        let registry = &self.engine.registry;
+        registry.members(&self.pg, self.request.as_ref())
     }
 
     fn shard_key(&self, index: u8) -> ShardKey {

@@ -429,5 +429,6 @@ pub fn source(blob: [u8; 16], result: &UploadResult, data_key: Option<[u8; 32]>)
         stripe_bytes: result.stripe_bytes,
         encrypted: data_key.is_some(),
         data_key,
+        request: None,
     }
 }

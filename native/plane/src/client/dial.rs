@@ -94,7 +94,7 @@ async fn connect(local: &Arc<Local>, peer: NodeId, address: SocketAddr) -> Resul
         .await
         .map_err(|error| lost(address, peer, &error))?;
     match prove(local, peer, &connection).await {
-        Ok(process) => Ok(Link::new(local.clone(), connection, process)),
+        Ok((process, version)) => Ok(Link::new(local.clone(), connection, process, version)),
         Err(reason) => {
             connection.close(code::REFUSED, b"");
             Err(Failure::refused(format!("{address}: {reason}")))
@@ -111,12 +111,13 @@ fn lost(address: SocketAddr, peer: NodeId, error: &ConnectionError) -> Failure {
     }
 }
 
-/// Both sides prove the cluster's secret, the dialler first. Answers the id of the peer's process.
+/// Both sides prove the cluster's secret, the dialler first. Answers the id of the peer's process and
+/// the version that both speak.
 async fn prove(
     local: &Arc<Local>,
     peer: NodeId,
     connection: &Connection,
-) -> Result<String, String> {
+) -> Result<(String, u16), String> {
     let exported = proof::exported(connection).ok_or("the handshake gives no keys")?;
     let (mut send, mut receive) = connection
         .open_bi()
@@ -144,7 +145,7 @@ async fn prove(
             }
             let shared = local.shared(exported, local.node, peer, &process);
             if local.secrets.accept(Role::Listener, &shared, &proof) {
-                Ok(process)
+                Ok((process, version))
             } else {
                 Err("it does not know the cluster secret".to_owned())
             }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use anvil_codec::crc;
+use anvil_engine::RequestId;
 use anvil_engine::id::Id128;
 use anvil_engine::target::{ShardError, ShardKey, ShardResult};
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use tokio::sync::{Semaphore, watch};
 use super::puts::Puts;
 use crate::limits::{ANSWER, BATCH, DRIVE_CREDIT_BYTES};
 use crate::local::Local;
-use crate::stream::{Outgoing, StreamError, read_data, read_frame, within, write_frame};
-use crate::wire::Frame;
+use crate::stream::{Outgoing, StreamError, read_data, read_frame, within};
+use crate::wire::{Frame, REQUEST_VERSION};
 
 /// Unit in which bytes on their way are counted.
 const CREDIT_UNIT_BYTES: usize = 1024;
@@ -26,6 +27,8 @@ pub(crate) struct Link {
     pub(crate) connection: Connection,
     /// The peer's process that this connection leads to.
     pub(crate) process: String,
+    /// That both sides speak.
+    version: u16,
     silent: watch::Sender<bool>,
     drives: Mutex<HashMap<Id128, DriveLine>>,
 }
@@ -41,11 +44,17 @@ struct DriveLine {
 pub(super) type Credit = tokio::sync::OwnedSemaphorePermit;
 
 impl Link {
-    pub(super) fn new(local: Arc<Local>, connection: Connection, process: String) -> Link {
+    pub(super) fn new(
+        local: Arc<Local>,
+        connection: Connection,
+        process: String,
+        version: u16,
+    ) -> Link {
         Link {
             local,
             connection,
             process,
+            version,
             silent: watch::Sender::new(false),
             drives: Mutex::default(),
         }
@@ -84,6 +93,14 @@ impl Link {
             .map_err(|_| ShardError::Closed)
     }
 
+    /// The frame that names a request, for a peer that understands it.
+    pub(super) fn naming(&self, request: Option<&RequestId>) -> Option<Frame> {
+        let understood = self.version >= REQUEST_VERSION;
+        request
+            .filter(|_| understood)
+            .map(|request| Frame::Request(request.clone()))
+    }
+
     pub(super) async fn open(&self) -> Result<(SendStream, RecvStream), StreamError> {
         let opened = self.connection.open_bi().await;
         opened.map_err(|error| StreamError::Lost(error.to_string()))
@@ -99,27 +116,22 @@ impl Link {
         }
     }
 
+    /// Sends a `Read` of `len` bytes.
     pub(super) async fn read(
         &self,
-        drive: Id128,
-        key: ShardKey,
-        generation: u64,
-        block: u32,
-        offset: u32,
+        request: Frame,
+        named: Option<&RequestId>,
         len: u32,
     ) -> ShardResult<Bytes> {
-        let request = Frame::Read {
-            drive,
-            key,
-            generation,
-            block,
-            offset,
-            len,
-        };
+        let mut out = Outgoing::default();
+        if let Some(naming) = self.naming(named) {
+            out.frame(&naming);
+        }
+        out.frame(&request);
         self.answer(async {
             let reading = async {
                 let (mut send, mut receive) = self.open().await?;
-                write_frame(&mut send, &request).await?;
+                out.write(&mut send).await?;
                 // Nothing more comes from us; a stream that is gone tells the reader below.
                 let _ = send.finish();
                 match read_frame(&mut receive).await? {

@@ -25,6 +25,8 @@ pub(super) struct Put {
     generation: u64,
     block: Block,
     sums: Sums,
+    /// Names the request that it is for.
+    naming: Option<Frame>,
     waiter: Waiter,
 }
 
@@ -53,9 +55,10 @@ impl Puts {
         key: ShardKey,
         generation: u64,
         block: Block,
+        naming: Option<Frame>,
         credit: Credit,
     ) -> ShardResult<()> {
-        let (put, answered) = made(key, generation, block, credit)?;
+        let (put, answered) = made(key, generation, block, naming, credit)?;
         self.0.send(put).await.map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -66,9 +69,10 @@ pub(super) async fn put_alone(
     link: &Arc<Link>,
     drive: Id128,
     (key, generation, block): (ShardKey, u64, Block),
+    naming: Option<Frame>,
     credit: Credit,
 ) -> ShardResult<()> {
-    let (put, answered) = made(key, generation, block, credit)?;
+    let (put, answered) = made(key, generation, block, naming, credit)?;
     let (queue, puts) = mpsc::channel(1);
     queue.send(put).await.map_err(|_| gone())?;
     drop(queue);
@@ -80,6 +84,7 @@ fn made(
     key: ShardKey,
     generation: u64,
     block: Block,
+    naming: Option<Frame>,
     credit: Credit,
 ) -> ShardResult<(Put, oneshot::Receiver<ShardResult<()>>)> {
     let sums = sums(&block).ok_or_else(|| {
@@ -98,6 +103,7 @@ fn made(
         generation,
         block,
         sums,
+        naming,
         waiter,
     };
     Ok((put, answered))
@@ -163,6 +169,9 @@ impl Conversation {
             for put in gathered.drain(..) {
                 number += 1;
                 self.waiting.lock().insert(number, put.waiter);
+                if let Some(naming) = &put.naming {
+                    out.frame(naming);
+                }
                 out.frame(&Frame::Put {
                     number,
                     key: put.key,

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use anvil_engine::RequestId;
 use anvil_engine::id::Id128;
 use anvil_engine::target::{Block, Operation, ShardError, ShardKey, ShardResult, ShardSink};
 use parking_lot::Mutex;
@@ -22,6 +23,7 @@ pub(super) struct Shard {
     pub(super) generation: u64,
     pub(super) blocks: Option<u32>,
     pub(super) block_bytes: u32,
+    pub(super) request: Option<RequestId>,
 }
 
 enum Command {
@@ -112,6 +114,9 @@ async fn write(
     asked: &Asked,
 ) -> ShardResult<()> {
     let mut out = Outgoing::default();
+    if let Some(naming) = link.naming(shard.request.as_ref()) {
+        out.frame(&naming);
+    }
     out.frame(&Frame::Begin {
         drive: shard.drive,
         key: shard.key,

@@ -1,6 +1,7 @@
 //! The answering side: connections of peers are proven, then their requests go to the drives of this process.
 
 mod accept;
+mod asked;
 mod memory;
 mod puts;
 mod requests;

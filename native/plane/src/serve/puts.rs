@@ -4,12 +4,13 @@
 use std::pin::pin;
 
 use anvil_engine::id::Id128;
-use anvil_engine::target::{Block, ShardError, ShardKey, ShardResult};
+use anvil_engine::target::{Block, ShardError, ShardResult};
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt, unfold};
 use quinn::{RecvStream, SendStream};
 
 use super::accept::Context;
+use super::asked::Asked;
 use super::memory::Held;
 use crate::limits::DRIVE_PUTS;
 use crate::stream::{Outgoing, StreamError, read_block, read_frame};
@@ -17,7 +18,7 @@ use crate::wire::Frame;
 
 struct Put {
     number: u64,
-    key: ShardKey,
+    asked: Asked,
     generation: u64,
     /// Corrupt if it came so.
     block: ShardResult<Block>,
@@ -61,11 +62,12 @@ pub(super) async fn take(
 async fn store(context: &Context, drive: Id128, put: Put) -> (u64, ShardResult<()>) {
     let stored = async {
         let target = context.server.drive(&drive)?;
-        target.put(put.key, put.generation, put.block?).await
+        let _working = put.asked.working();
+        target.put(put.asked.key, put.generation, put.block?).await
     };
     let stored = stored.await;
     drop(put.held);
-    (put.number, stored)
+    (put.number, put.asked.note(stored))
 }
 
 async fn next(
@@ -73,7 +75,16 @@ async fn next(
     drive: Id128,
     receive: &mut RecvStream,
 ) -> Result<Option<Put>, StreamError> {
-    let (number, key, generation, sums) = match read_frame(receive).await? {
+    let mut frame = read_frame(receive).await?;
+    let mut request = None;
+    if let Some(Frame::Request(named)) = frame {
+        request = Some(named);
+        frame = read_frame(receive).await?;
+        if frame.is_none() {
+            return Err(StreamError::Unexpected);
+        }
+    }
+    let (number, key, generation, sums) = match frame {
         Some(Frame::Put {
             number,
             key,
@@ -91,7 +102,7 @@ async fn next(
     };
     Ok(Some(Put {
         number,
-        key,
+        asked: Asked::new(context, "write", (drive, key), request),
         generation,
         block,
         held,

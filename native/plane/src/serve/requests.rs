@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use anvil_codec::crc;
-use anvil_engine::id::Id128;
-use anvil_engine::target::{ShardError, ShardKey, ShardResult};
+use anvil_engine::RequestId;
+use anvil_engine::target::{ShardError, ShardResult};
 use quinn::{RecvStream, SendStream};
 
 use super::accept::Context;
+use super::asked::Asked;
 use super::{puts, shard};
 use crate::limits::{ANSWER, FRAME_STALL};
 use crate::stream::{Outgoing, StreamError, read_frame, within, write_frame};
@@ -18,7 +19,7 @@ pub(super) async fn serve(context: Arc<Context>, mut send: SendStream, mut recei
     let first = within(FRAME_STALL, read_frame(&mut receive)).await;
     let served = match first.and_then(|first| first) {
         Ok(None) => Ok(()),
-        Ok(Some(frame)) => conversation(&context, frame, &mut send, &mut receive).await,
+        Ok(Some(frame)) => named(&context, frame, &mut send, &mut receive).await,
         Err(error) => Err(error),
     };
     match served {
@@ -36,8 +37,25 @@ pub(super) async fn serve(context: Arc<Context>, mut send: SendStream, mut recei
     }
 }
 
+/// A request behind the name of the client's request that it is for, if it has one.
+async fn named(
+    context: &Context,
+    first: Frame,
+    send: &mut SendStream,
+    receive: &mut RecvStream,
+) -> Result<(), StreamError> {
+    let Frame::Request(request) = first else {
+        return conversation(context, None, first, send, receive).await;
+    };
+    match within(FRAME_STALL, read_frame(receive)).await?? {
+        Some(first) => conversation(context, Some(request), first, send, receive).await,
+        None => Err(StreamError::GivenUp),
+    }
+}
+
 async fn conversation(
     context: &Context,
+    request: Option<RequestId>,
     first: Frame,
     send: &mut SendStream,
     receive: &mut RecvStream,
@@ -57,7 +75,8 @@ async fn conversation(
                 blocks,
                 block_bytes: block_bytes as usize,
             };
-            shard::write(context, begin, send, receive).await
+            let asked = Asked::new(context, "write", (drive, key), request);
+            shard::write(context, begin, &asked, send, receive).await
         }
         Frame::Puts { drive } => puts::take(context, drive, send, receive).await,
         Frame::Read {
@@ -69,13 +88,13 @@ async fn conversation(
             len,
         } => {
             let range = Range {
-                key,
                 generation,
                 block,
                 offset,
                 len,
             };
-            read(context, drive, range, send).await
+            let asked = Asked::new(context, "read", (drive, key), request);
+            read(context, range, &asked, send).await
         }
         request @ (Frame::Delete { .. } | Frame::Has { .. }) => {
             let mut request = Some(request);
@@ -109,7 +128,6 @@ async fn answer(context: &Context, request: Frame) -> Result<Frame, StreamError>
 }
 
 struct Range {
-    key: ShardKey,
     generation: u64,
     block: u32,
     offset: u32,
@@ -118,23 +136,30 @@ struct Range {
 
 async fn read(
     context: &Context,
-    drive: Id128,
     range: Range,
+    asked: &Asked,
     send: &mut SendStream,
 ) -> Result<(), StreamError> {
-    let target = match context.server.drive(&drive) {
+    let target = match asked.note(context.server.drive(&asked.drive)) {
         Ok(target) => target,
         Err(error) => return write_frame(send, &Frame::Done(Err(error))).await,
     };
-    let _held = context.share.take(drive, range.len as usize).await;
-    let (key, generation) = (range.key, range.generation);
-    let reading = target.read(key, generation, range.block, range.offset, range.len);
+    let _held = context.share.take(asked.drive, range.len as usize).await;
+    let working = asked.working();
+    let reading = target.read(
+        asked.key,
+        range.generation,
+        range.block,
+        range.offset,
+        range.len,
+    );
     let read: ShardResult<_> = tokio::select! {
         read = reading => read,
         // Overtaken, or gone.
         _ = send.stopped() => return Err(StreamError::GivenUp),
     };
-    let bytes = match read {
+    drop(working);
+    let bytes = match asked.note(read) {
         Ok(bytes) if bytes.len() == range.len as usize => bytes,
         Ok(bytes) => {
             let error = ShardError::Io(format!("{} of {} bytes", bytes.len(), range.len));

@@ -8,6 +8,7 @@ use futures_util::stream::{FuturesOrdered, StreamExt, unfold};
 use quinn::{RecvStream, SendStream};
 
 use super::accept::Context;
+use super::asked::Asked;
 use super::memory::Held;
 use crate::limits::APPENDS_AT_A_TIME;
 use crate::stream::{StreamError, read_block, read_frame, write_frame};
@@ -30,11 +31,15 @@ enum Input {
 pub(super) async fn write(
     context: &Context,
     begin: Begin,
+    asked: &Asked,
     send: &mut SendStream,
     receive: &mut RecvStream,
 ) -> Result<(), StreamError> {
     let block_bytes = begin.block_bytes;
-    let mut sink = match start(context, &begin).await {
+    let starting = asked.working();
+    let started = start(context, &begin).await;
+    drop(starting);
+    let mut sink = match asked.note(started) {
         Ok(sink) => sink,
         Err(error) => return write_frame(send, &Frame::Done(Err(error))).await,
     };
@@ -58,10 +63,11 @@ pub(super) async fn write(
             input = inputs.next(), if appends.len() < APPENDS_AT_A_TIME => match input {
                 Some(Ok(Input::Block(block, held))) => {
                     let appending = sink.append(block);
+                    let working = asked.working();
                     appends.push_back(async move {
                         let appended = appending.await;
-                        drop(held);
-                        appended
+                        drop((held, working));
+                        asked.note(appended)
                     });
                 }
                 Some(Ok(Input::Seal)) => {
@@ -72,11 +78,14 @@ pub(super) async fn write(
                             return Ok(());
                         }
                     }
+                    let working = asked.working();
                     let sealed = sink.seal().await;
-                    return write_frame(send, &Frame::Done(sealed)).await;
+                    drop(working);
+                    return write_frame(send, &Frame::Done(asked.note(sealed))).await;
                 }
                 Some(Err(StreamError::Corrupt)) => {
-                    return write_frame(send, &Frame::Done(Err(ShardError::Corrupt))).await;
+                    let corrupt = asked.note(Err(ShardError::Corrupt));
+                    return write_frame(send, &Frame::Done(corrupt)).await;
                 }
                 Some(Err(error)) => return Err(error),
                 // The stream ended without a seal.

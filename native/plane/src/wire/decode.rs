@@ -1,6 +1,7 @@
 //! Bytes to values: nothing is believed, and nothing is allocated beyond what the bytes at hand can fill.
 
 use anvil_codec::UNIT_BYTES;
+use anvil_engine::RequestId;
 use anvil_engine::target::{ShardError, ShardKey};
 
 use super::kind::*;
@@ -141,6 +142,10 @@ impl<'a> Fields<'a> {
                 4 => Refusal::Secret,
                 _ => return Err(Malformed::Value("refusal")),
             }),
+            REQUEST => {
+                let request = RequestId::parse(&self.text()?);
+                Frame::Request(request.ok_or(Malformed::Value("request id"))?)
+            }
             BEGIN => Frame::Begin {
                 drive: self.array()?,
                 key: self.key()?,

@@ -55,6 +55,10 @@ impl Frame {
                 out.put_u8(REFUSED);
                 out.put_u8(*refusal as u8);
             }
+            Frame::Request(request) => {
+                out.put_u8(REQUEST);
+                put_text(out, request.as_str());
+            }
             Frame::Begin {
                 drive,
                 key,

@@ -11,6 +11,7 @@ mod tests;
 
 use std::fmt;
 
+use anvil_engine::RequestId;
 use anvil_engine::id::Id128;
 use anvil_engine::target::{ShardError, ShardKey};
 
@@ -19,8 +20,10 @@ pub(crate) use decode::body_len;
 use crate::proof::Proof;
 
 /// Spoken by this build, and the oldest that it still understands.
-pub(crate) const VERSION: u16 = 1;
+pub(crate) const VERSION: u16 = 2;
 pub(crate) const OLDEST_VERSION: u16 = 1;
+/// From this version on [`Frame::Request`] is understood.
+pub(crate) const REQUEST_VERSION: u16 = 2;
 
 /// Why the listening side refuses a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub(crate) enum Frame {
     Refused(Refusal),
 
     // requests
+    /// Names the client's request that the next frame of the stream is for.
+    Request(RequestId),
     Begin {
         drive: Id128,
         key: ShardKey,
@@ -154,6 +159,7 @@ mod kind {
     pub(super) const READ: u8 = 21;
     pub(super) const DELETE: u8 = 22;
     pub(super) const HAS: u8 = 23;
+    pub(super) const REQUEST: u8 = 24;
     pub(super) const DONE: u8 = 32;
     pub(super) const PUT_DONE: u8 = 33;
     pub(super) const BYTES: u8 = 34;

@@ -1,5 +1,6 @@
 //! Every frame reads back; nothing else does any harm.
 
+use anvil_engine::RequestId;
 use anvil_engine::target::{ShardError, ShardKey};
 use bytes::BytesMut;
 use proptest::collection::vec;
@@ -47,6 +48,7 @@ fn results() -> impl Strategy<Value = Result<(), ShardError>> {
 fn frames() -> impl Strategy<Value = Frame> {
     let drive = any::<[u8; 16]>();
     prop_oneof![
+        "[!-~]{1,64}".prop_map(|id| Frame::Request(RequestId::parse(&id).unwrap())),
         (
             any::<u16>(),
             any::<u16>(),

@@ -44,7 +44,13 @@ export async function copySource(call: Call): Promise<CopySource> {
   if (bucket.region !== call.region) throw notImplemented(`a copy from a bucket of another region (${bucket.region})`)
   call.checkOwner('x-amz-source-expected-bucket-owner', bucket)
   call.demand('object:read', bucket, name.key)
-  return { bucket, key: name.key, conditions: parseReadConditions(headers, 'x-amz-copy-source-'), readKey: parseCustomerKey(call.head, true) }
+  return {
+    bucket,
+    key: name.key,
+    conditions: parseReadConditions(headers, 'x-amz-copy-source-'),
+    readKey: parseCustomerKey(call.head, true),
+    requestId: call.requestId,
+  }
 }
 
 export function copyDocument(root: string, result: CopyResult): LateResult {

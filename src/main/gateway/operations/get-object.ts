@@ -50,6 +50,7 @@ function readRequest(call: Call): HeadRequest {
     conditions: parseReadConditions(headers),
     range: partNumber === undefined ? parseRange(rangeHeader) : { kind: 'part', partNumber: parsePartNumber(partNumber, MAX_PARTS) },
     readKey: parseCustomerKey(call.head),
+    requestId: call.requestId,
   }
 }
 

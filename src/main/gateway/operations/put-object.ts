@@ -19,7 +19,7 @@ export const putObject: Operation = {
       bucket,
       key,
       ...parseAttributes(headers),
-      body: parseBodySpec(headers, call.authentication.payload),
+      body: { ...parseBodySpec(headers, call.authentication.payload), requestId: call.requestId },
       encryption: parseEncryption(call.head),
       condition: parseWriteCondition(headers),
     })

@@ -23,7 +23,7 @@ export const uploadPart: Operation = {
     const sink = await call.store.uploadPart({
       bucket, key, partNumber,
       uploadId: uploadIdOf(call),
-      body: parseBodySpec(headers, call.authentication.payload),
+      body: { ...parseBodySpec(headers, call.authentication.payload), requestId: call.requestId },
       readKey: parseCustomerKey(call.head),
     })
     const { etag, checksum, encryption } = await call.upload(sink)
