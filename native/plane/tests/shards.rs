@@ -184,10 +184,11 @@ fn what_is_given_up_or_cut_off_in_the_middle_leaves_nothing() {
     pair.proxy.cut(true);
     pair.answers(false);
     assert!(until(|| pair.drive(0).count() == 0), "its writer vanished");
-    assert!(matches!(
-        pair.run(cut.seal()),
-        Err(ShardError::Unreachable(_))
-    ));
+    let sealed = pair.run(cut.seal());
+    assert!(
+        matches!(sealed, Err(ShardError::Unreachable(_))),
+        "{sealed:?}"
+    );
     pair.proxy.cut(false);
     pair.answers(true);
     let put = pair.target(0).put(key(4, 0), GENERATION, block(1));

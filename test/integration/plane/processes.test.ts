@@ -97,7 +97,7 @@ async function meet(): Promise<void> {
 
 const answering = () => states.findLast((state) => state.nodeId === member.nodeId)?.answering
 
-async function write(body: Buffer): Promise<{ blob: BlobSource; missing: number[] }> {
+async function write(body: Buffer): Promise<{ blob: BlobSource; missing: number[]; belowQuorum: boolean }> {
   const blobId = randomBytes(16).toString('hex')
   const handle = native.openUpload({
     bucketId: 1, blobId, pgId: 1, contentLength: body.length, maxBytes: 1 << 30, awsChunked: null, inlineBytes: 0, md5: false,
@@ -112,8 +112,8 @@ async function write(body: Buffer): Promise<{ blob: BlobSource; missing: number[
     native.uploadAbort(handle)
     throw error
   }
-  const { size, stripeBytes, missing } = await native.uploadFinish(handle)
-  return { blob: { bucketId: 1, blobId, pgId: 1, size, stripeBytes, encrypted: false, dataKey: new Uint8Array() }, missing }
+  const { size, stripeBytes, missing, belowQuorum } = await native.uploadFinish(handle)
+  return { blob: { bucketId: 1, blobId, pgId: 1, size, stripeBytes, encrypted: false, dataKey: new Uint8Array() }, missing, belowQuorum }
 }
 
 const read = (blob: BlobSource) => readBlob(native, blob)
@@ -167,7 +167,8 @@ test('a process that is killed is missed within seconds, and found again when it
   assert.ok(body.equals(await read(blob)), 'while nobody has missed it')
   await until('it is missed', () => answering() === false)
   assert.ok(body.equals(await read(blob)))
-  await assert.rejects(write(body), (error) => nativeErrorKind(error) === 'InsufficientRedundancy')
+  const weak = await write(body)
+  assert.deepEqual([weak.missing, weak.belowQuorum], [[1, 3], true], 'half of the members is too little to acknowledge')
   await assert.rejects(native.hasShard(there[0]!, { bucketId: 1, blobId: blob.blobId, pgId: 1, index: 1 }), (error) => nativeErrorKind(error) === 'ShardsUnavailable')
 
   Object.assign(other, { processId: 'second', port: member.port })

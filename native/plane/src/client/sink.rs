@@ -47,13 +47,13 @@ impl RemoteSink {
         let (peer, failed) = (peer.clone(), failure.clone());
         let runtime = peer.local.runtime.clone();
         runtime.spawn(async move {
-            // An answer that is missing when the queue goes is answered with the failure by then.
-            let mut queue = queue;
-            if let Err(error) = run(&peer, shard, &mut queue).await {
+            // An answer that is missing when these go is answered with the failure, which must be there by then.
+            let (mut queue, asked) = (queue, Asked::default());
+            if let Err(error) = run(&peer, shard, &mut queue, &asked).await {
                 peer.counters.failure();
                 *failed.lock() = Some(error);
             }
-            drop(queue);
+            drop((queue, asked));
         });
         RemoteSink { commands, failure }
     }
@@ -88,13 +88,13 @@ async fn run(
     peer: &Arc<Peer>,
     shard: Shard,
     queue: &mut mpsc::UnboundedReceiver<Command>,
+    asked: &Asked,
 ) -> ShardResult<()> {
     let link = peer.link().await?;
     let (mut send, receive) = link.open().await.map_err(StreamError::into_shard_error)?;
-    let asked = Asked::default();
     let ended = tokio::try_join!(
-        write(&link, &shard, queue, &mut send, &asked),
-        read(receive, &asked),
+        write(&link, &shard, queue, &mut send, asked),
+        read(receive, asked),
     );
     if ended.is_err() {
         let _ = send.reset(code::GIVEN_UP);
