@@ -106,7 +106,10 @@ async function tree(folder: string): Promise<string[]> {
     .sort()
 }
 
-/** A tree with what is easy to get wrong: an empty file, spaces, unicode, a plus, borders of the sizes. */
+/**
+ * A tree with what is easy to get wrong: an empty file, spaces, unicode, a plus, borders of the sizes. A minute old: S3
+ * tells times in whole seconds, and `aws s3 sync` takes a file of the same second for newer than its upload.
+ */
 export async function sampleTree(folder: string): Promise<void> {
   const sizes: Record<string, number> = {
     'empty.bin': 0,
@@ -119,7 +122,11 @@ export async function sampleTree(folder: string): Promise<void> {
     'stripe.bin': MIB + 17,
     'big/multipart.bin': 20 * MIB + 3,
   }
-  for (const [name, bytes] of Object.entries(sizes)) await randomFile(path.join(folder, name), bytes)
+  const modified = new Date(Date.now() - 60_000)
+  for (const [name, bytes] of Object.entries(sizes)) {
+    await randomFile(path.join(folder, name), bytes)
+    await fs.utimes(path.join(folder, name), modified, modified)
+  }
 }
 
 export function assertEqual(actual: unknown, expected: unknown, what: string): void {
