@@ -27,6 +27,7 @@ async function published(oldestReadMs: () => Promise<number | null>): Promise<nu
       },
     },
     processId: 'this', stateDir, logger: pino({ level: 'silent' }), onLost: () => {},
+    wanted: () => new Set(),
     report: async () => ({ oldestReadMs: await oldestReadMs(), inUse: new Set<PgId>() }),
     node: { nodeId: 'node' as NodeId, addrs: [], grpcAddr: '', zone: '', version: '' },
   })

@@ -1,4 +1,4 @@
-/** Keeps this node's lease in the regional database, and publishes with it when the oldest running read started. */
+/** Keeps this node's lease in the regional database, and publishes with it what other nodes must know before they remove, seal or close. */
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { PgId } from '../shared/ids.ts'
@@ -21,6 +21,8 @@ export interface NodeLeaseOptions {
   processId: string
   /** When the oldest running read of this process started (`monotonicMs`; null: none runs), and the groups with an upload. */
   report(): Promise<{ oldestReadMs: number | null; inUse: ReadonlySet<PgId> }>
+  /** What the slots of this node's view want; the same object while that is the same. */
+  wanted(): ReadonlySet<number>
   /** Another live process has this node's identity: this one must end. */
   onLost(): void
 }
@@ -30,6 +32,8 @@ export class NodeLease {
   #timer: NodeJS.Timeout | null = null
   #renewing: Promise<void> = Promise.resolve()
   #stopped = false
+  /** As it was said last; null: not yet. */
+  #wanted: ReadonlySet<number> | null = null
 
   constructor(options: NodeLeaseOptions) {
     this.#options = options
@@ -67,7 +71,12 @@ export class NodeLease {
     const askedMs = monotonicMs()
     const { oldestReadMs, inUse } = await this.#options.report()
     const wallMs = (monotonic: number): number => Date.now() - (monotonicMs() - monotonic)
-    return metadata.renewLease(node.nodeId, this.#options.processId, LEASE_MS, wallMs(oldestReadMs ?? askedMs), [...inUse], wallMs(askedMs))
+    const wanted = this.#options.wanted()
+    const held = await metadata.renewLease(node.nodeId, this.#options.processId, LEASE_MS, wallMs(oldestReadMs ?? askedMs), {
+      askedMs: wallMs(askedMs), inUse: [...inUse], wanted: wanted === this.#wanted ? null : [...wanted],
+    })
+    if (held) this.#wanted = wanted
+    return held
   }
 
   #schedule(): void {

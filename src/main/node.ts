@@ -133,6 +133,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     node: { nodeId, addrs: peerPort.publicAddrs, grpcAddr: config.publicGrpcAddr, zone: config.zone, version: VERSION },
     processId,
     report: async () => gateways?.report() ?? { oldestReadMs: null, inUse: new Set() },
+    wanted: () => storage.groups.wanted(),
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
   await lease.start()

@@ -14,6 +14,15 @@ export interface GroupChange {
   drive: string
 }
 
+/** A step in the life of a group. */
+export interface GroupStep {
+  group: number
+  kind: 'opened' | 'sealed' | 'closed' | 'deleted'
+  k: number
+  m: number
+  members: string[]
+}
+
 export class GroupJournal {
   readonly #client: pg.Client
 
@@ -37,6 +46,15 @@ export class GroupJournal {
         END IF;
         RETURN new;
       END $$;
+      CREATE TABLE group_steps (id serial PRIMARY KEY, pg_id int8, kind text, k int, m int, members text[]);
+      CREATE FUNCTION note_step() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE g placement_groups; BEGIN
+        g := CASE TG_OP WHEN 'DELETE' THEN old ELSE new END;
+        IF TG_OP = 'UPDATE' AND new.state = old.state THEN RETURN new; END IF;
+        INSERT INTO group_steps (pg_id, kind, k, m, members) VALUES (g.id,
+          CASE TG_OP WHEN 'INSERT' THEN 'opened' WHEN 'DELETE' THEN 'deleted' ELSE (ARRAY['opened', 'sealed', 'closed'])[g.state + 1] END, g.k, g.m, g.members::text[]);
+        RETURN g;
+      END $$;
+      CREATE TRIGGER note_step AFTER INSERT OR UPDATE OR DELETE ON placement_groups FOR EACH ROW EXECUTE FUNCTION note_step();
       CREATE TRIGGER note_group AFTER UPDATE ON placement_groups FOR EACH ROW EXECUTE FUNCTION note_group();`)
     return new GroupJournal(client)
   }
@@ -44,6 +62,11 @@ export class GroupJournal {
   /** All of them, the oldest first. */
   async changes(): Promise<GroupChange[]> {
     return this.rows<GroupChange>('SELECT pg_id::int AS "group", kind, index, drive FROM group_journal ORDER BY id')
+  }
+
+  /** What was opened, sealed, closed and deleted since, the oldest first. */
+  async steps(): Promise<GroupStep[]> {
+    return this.rows<GroupStep>('SELECT pg_id::int AS "group", kind, k, m, members FROM group_steps ORDER BY id')
   }
 
   async rows<Row extends pg.QueryResultRow>(query: string, values: unknown[] = []): Promise<Row[]> {

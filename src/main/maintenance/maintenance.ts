@@ -75,7 +75,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
   const moving: MoveOptions = { native, metadata, groups, cluster, logger, delayMs: periods.repairDelayMs, moved: groupChanged }
   const moves = shardMoves(moving)
   const tasks = [
-    groupUpkeep({ metadata, groups, processId: cluster.processId, inUse, groupSealed, changed: groupChanged }),
+    groupUpkeep({ metadata, groups, cluster, delayMs: periods.repairDelayMs, inUse, groupSealed, changed: groupChanged }),
     repair,
     moves,
     reencoding({ native, metadata, groups, logger, mine }),

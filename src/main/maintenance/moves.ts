@@ -8,10 +8,10 @@
 import type { Logger } from 'pino'
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import { nativeErrorKind, type Native } from '../../shared/native.ts'
-import type { BlobRow, DatabaseIdentity, NodeRecord, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
-import type { PlacementDrive } from '../placement/erasure-code.ts'
+import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { replacementFor } from '../placement/replacement.ts'
+import { lookAtDrives, type DriveLook } from './absent-drives.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import type { ClusterView } from './cluster-view.ts'
 import { storedBytes } from './repair.ts'
@@ -56,7 +56,7 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
     async round(progress, signal) {
       const database = await metadata.identity()
       await giveUpNeedless(options, progress)
-      const first = await look(options)
+      const first = await lookAtDrives(options)
       const { gone } = first
       if (gone.size === 0) return false
       const waiting = (await metadata.placementGroups({ states: ['closed'] })).filter((group) => group.members.some((driveId) => gone.has(driveId)))
@@ -70,7 +70,7 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
         }
         if (!isMine(cluster, group.id)) continue
         // anew for each group: the ones before may have taken hours, and a node that is back keeps what it has
-        const move = planMove(group, await look(options), cluster)
+        const move = planMove(group, await lookAtDrives(options), cluster)
         if (move === null) continue
         progress.now = `group ${group.id}, shard ${move.index}: ${waiting.length} groups have members on drives that are gone`
         try {
@@ -83,29 +83,6 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
       if (left > 0) progress.now = `${left} groups have a member on a drive that is gone, and there is no other drive for it`
       return moved
     },
-  }
-}
-
-/** What the database and gossip know of the drives at one moment. */
-interface DriveLook {
-  /** Of nodes that are gone for good. */
-  gone: ReadonlySet<DriveId>
-  /** All of them, with their places. */
-  known: readonly PlacementDrive[]
-}
-
-/**
- * Gone are drives of nodes that gossip has given up and whose lease ended longer ago than the delay, by the database's
- * clock: two halves of a partition that both reach Postgres must not move each other's data.
- */
-async function look({ metadata, cluster, delayMs }: MoveOptions): Promise<DriveLook> {
-  const nodes = new Map((await metadata.nodes()).map((node) => [node.nodeId, node]))
-  const drives = await metadata.drives()
-  const isGone = (node: NodeRecord | undefined): boolean =>
-    node !== undefined && node.lease !== 'held' && node.awayMs >= delayMs && cluster.isGone(node.nodeId)
-  return {
-    gone: new Set(drives.filter(({ nodeId }) => isGone(nodes.get(nodeId))).map(({ driveId }) => driveId)),
-    known: drives.map(({ driveId, nodeId, totalBytes }) => ({ driveId, nodeId, zone: nodes.get(nodeId)?.zone ?? '', totalBytes })),
   }
 }
 

@@ -179,6 +179,8 @@ export interface PlacementGroup {
   generation: number
   /** Bytes committed into it so far (plaintext sizes, approximate). */
   bytes: number
+  /** By the database's clock. */
+  openedMs: number
   /** The intent of a move under way (`beginMove`): this drive counts as a member too. */
   incoming: { index: number; drive: DriveId } | null
 }
@@ -208,6 +210,16 @@ export interface NodeRecord {
 
 /** What a node says of itself when it starts. */
 export type NodeRegistration = Omit<NodeRecord, 'leaseUntilMs' | 'awayMs' | 'lease'>
+
+/** What a node says with its lease. */
+export interface NodeReport {
+  /** When it was asked, by this host's clock; null: now. */
+  askedMs: number | null
+  /** Groups with an upload of the node in them. */
+  inUse: readonly PgId[]
+  /** Which groups its slots want (`groupDigest`); null: as it said last. */
+  wanted: readonly number[] | null
+}
 
 // ------------------------------------------------------------------------------------------------------- background work
 
@@ -341,10 +353,10 @@ export interface ObjectMetadata {
 
   // nodes and drives
   registerNode(node: NodeRegistration, leaseMs: number): Promise<void>
-  /** False when the lease is held by another process of this node. */
-  renewLease(
-    nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null, inUse?: readonly PgId[], askedMs?: number | null,
-  ): Promise<boolean>
+  /** False when the lease is held by another process of this node. `oldestReadMs` is by this host's clock. */
+  renewLease(nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null, report?: NodeReport): Promise<boolean>
+  /** What each node with a lease has said of the groups that its slots want, and when, by the database's clock. */
+  wantedGroups(): Promise<{ reportedMs: number; wanted: ReadonlySet<number> }[]>
   /** Gives the lease of processes of this node that are known to be dead to this one; no error if they hold none. */
   takeOverLease(nodeId: NodeId, deadProcessIds: string[], processId: string): Promise<void>
   /** Ends this process's lease now: it stops in order. */

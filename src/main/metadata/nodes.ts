@@ -1,12 +1,13 @@
 /** Nodes with their leases, and drives. */
 import { performance } from 'node:perf_hooks'
 import { AnvilError } from '../../shared/errors.ts'
-import type { DriveId, NodeId, PgId } from '../../shared/ids.ts'
-import type { DriveRecord, NodeRecord, NodeRegistration } from './contract.ts'
+import type { DriveId, NodeId } from '../../shared/ids.ts'
+import type { DriveRecord, NodeRecord, NodeRegistration, NodeReport } from './contract.ts'
 import type { Pool } from './pool.ts'
 import { CLOCK_MS } from './references.ts'
 
 const ENDED_LEASES_KEPT_MS = 3_600_000
+const NO_REPORT: NodeReport = { askedMs: null, inUse: [], wanted: null }
 const DRIVE_STATES: DriveRecord['state'][] = ['active', 'lost']
 
 export class Nodes {
@@ -27,12 +28,9 @@ export class Nodes {
     )
   }
 
-  /**
-   * @param oldestReadMs when the oldest running read looked its object up, by this host's clock; null without one
-   * @param inUse groups with an upload of this node in them, asked for at `askedMs` by this host's clock
-   */
+  /** @param oldestReadMs when the oldest running read looked its object up, by this host's clock; null without one */
   async renewLease(
-    nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null, inUse: readonly PgId[] = [], askedMs: number | null = null,
+    nodeId: NodeId, processId: string, leaseMs: number, oldestReadMs: number | null, { askedMs, inUse, wanted }: NodeReport = NO_REPORT,
   ): Promise<boolean> {
     const nowMs = performance.now()
     const reportMs = askedMs === null ? nowMs : Math.min(nowMs, nowMs - (Date.now() - askedMs))
@@ -40,14 +38,21 @@ export class Nodes {
     const [row] = await this.#pool.query<[number, boolean]>(
       `WITH renewed AS (
          UPDATE nodes SET process_id = $2, lease_until_ms = ${CLOCK_MS} + $3, oldest_read_ms = greatest(oldest_read_ms, $4),
-           in_use = $5::int8[], reported_ms = $6
+           in_use = $5::int8[], reported_ms = $6, wanted = coalesce($7::int8[], wanted)
          WHERE node_id = $1 AND (process_id IS NULL OR process_id = $2 OR lease_until_ms < ${CLOCK_MS}) RETURNING node_id
        ) SELECT ${CLOCK_MS}, EXISTS (SELECT FROM renewed)`,
-      [nodeId, processId, leaseMs, await this.#databaseMs(readMs), inUse, await this.#databaseMs(reportMs)],
+      [nodeId, processId, leaseMs, await this.#databaseMs(readMs), inUse, await this.#databaseMs(reportMs), wanted],
     )
     const [databaseMs, renewed] = row!
     this.#clock = { databaseMs, arrivedMs: performance.now() }
     return renewed
+  }
+
+  async wantedGroups(): Promise<{ reportedMs: number; wanted: ReadonlySet<number> }[]> {
+    const rows = await this.#pool.query<[number, number[]]>(
+      `SELECT reported_ms, wanted FROM nodes WHERE process_id IS NOT NULL AND lease_until_ms >= ${CLOCK_MS}`,
+    )
+    return rows.map(([reportedMs, wanted]) => ({ reportedMs, wanted: new Set(wanted) }))
   }
 
   async takeOverLease(nodeId: NodeId, deadProcessIds: string[], processId: string): Promise<void> {

@@ -16,15 +16,15 @@ const GENERATION_SPAN = 2 ** 32
 /** Ids that an old primary may have given and a promoted standby does not know of. */
 const FAILOVER_ID_GAP = 1_000_000
 
-const COLUMNS = `id, k, m, members, state, generation + ${TIMELINE}::int8 * ${GENERATION_SPAN}, bytes, incoming_index, incoming_drive`
+const COLUMNS = `id, k, m, members, state, generation + ${TIMELINE}::int8 * ${GENERATION_SPAN}, bytes, opened_ms, incoming_index, incoming_drive`
 type Row = [
-  id: PgId, k: number, m: number, members: DriveId[], state: number, generation: number, bytes: number,
+  id: PgId, k: number, m: number, members: DriveId[], state: number, generation: number, bytes: number, openedMs: number,
   incomingIndex: number | null, incomingDrive: DriveId | null,
 ]
 
-function groupOf([id, k, m, members, state, generation, bytes, index, drive]: Row): PlacementGroup {
+function groupOf([id, k, m, members, state, generation, bytes, openedMs, index, drive]: Row): PlacementGroup {
   const incoming = index === null || drive === null ? null : { index, drive }
-  return { id, k, m, members, state: STATES[state]!, generation, bytes, incoming }
+  return { id, k, m, members, state: STATES[state]!, generation, bytes, openedMs, incoming }
 }
 
 export class PlacementGroups {

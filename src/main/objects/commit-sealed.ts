@@ -10,8 +10,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../shared/errors.ts'
-import type { BlobId, BucketId, DriveId } from '../../shared/ids.ts'
+import type { BucketId, DriveId } from '../../shared/ids.ts'
 import { nativeError } from '../../shared/native.ts'
+import type { BlobLayout } from '../metadata/contract.ts'
 import type { GroupLease } from '../placement/groups.ts'
 import type { BodyWriterOptions, WrittenBody } from './body-writer.ts'
 
@@ -22,7 +23,7 @@ export interface SealedPlace {
 
 type Storage = Pick<BodyWriterOptions, 'native' | 'groups'>
 
-/** A group is retired with each attempt, so the second one is enough unless groups are closed all the time. */
+/** A group that refuses is retired, so the second one is enough unless groups are closed all the time. */
 const MAX_ATTEMPTS = 3
 const REFUSALS: readonly unknown[] = ['placement-group-closed', 'condemned']
 /** Stored bytes are moved as they are. */
@@ -60,11 +61,12 @@ async function intoAnotherGroup({ native, groups }: Storage, { bucketId, encrypt
   if (from.body.kind !== 'blob') throw new Error('an inline body lies in no group')
   const { blob } = from.body
   const old = await groups.ensure(blob.pgId)
-  await groups.retire(blob.pgId)
+  // One that members fail is wanted again when they are back: placement leaves it by itself, as soon as it knows of them.
+  if (!from.belowQuorum) await groups.retire(blob.pgId)
   const failed = new Set(from.belowQuorum ? from.missing.map(({ index }) => old.members[index]!) : [])
   const deadline = performance.now() + PATIENCE_MS
   for (;;) {
-    const lease = await livingGroup(groups, blob.blobId, failed, deadline)
+    const lease = await livingGroup(groups, blob, failed, deadline)
     const pgId = lease.group.id
     try {
       const left = await native.reencodeBlob({ ...blob, bucketId, encrypted, dataKey: NO_KEY }, pgId)
@@ -85,11 +87,16 @@ async function intoAnotherGroup({ native, groups }: Storage, { bucketId, encrypt
  * Another group for the blob, without the drives that have just failed it, once placement knows of them. A drive that placement
  * goes on trusting is tried again in the end.
  */
-async function livingGroup(groups: Storage['groups'], blobId: BlobId, failed: ReadonlySet<DriveId>, deadline: number): Promise<GroupLease> {
+async function livingGroup(groups: Storage['groups'], { blobId, pgId }: BlobLayout, failed: ReadonlySet<DriveId>, deadline: number): Promise<GroupLease> {
   for (;;) {
     const lease = await groups.take(blobId)
-    if (!lease.group.members.some((drive) => failed.has(drive)) || performance.now() > deadline) return lease
+    const late = performance.now() > deadline
+    if (lease.group.id !== pgId && (late || !lease.group.members.some((drive) => failed.has(drive)))) return lease
     lease.release()
+    if (late) {
+      await groups.retire(pgId)
+      continue
+    }
     await sleep(LOOK_AGAIN_MS)
   }
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { newBlobId, type DriveId, type NodeId, type PgId } from '../../shared/ids.ts'
 import type { PgDefinition } from '../../shared/native.ts'
 import type { PlacementGroup } from '../metadata/contract.ts'
-import { memberKey, PlacementGroups, type DriveView } from './groups.ts'
+import { groupDigest, PlacementGroups, type DriveView } from './groups.ts'
 
 /** A database of groups, and an addon that notes what it is told. */
 function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotectedWrites?: boolean; sealed?: (id: PgId) => void } = {}) {
@@ -26,9 +26,9 @@ function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotecte
       openPlacementGroup: (k, m, members) => {
         seen.lookups++
         if (seen.away) return Promise.reject(new Error('away'))
-        const found = [...rows.values()].find((row) => row.state === 'open' && memberKey(k, m, members) === memberKey(row.k, row.m, row.members))
+        const found = [...rows.values()].find((row) => row.state === 'open' && groupDigest({ k, m, members }) === groupDigest(row))
         if (found !== undefined) return Promise.resolve({ ...found })
-        const made: PlacementGroup = { id: (rows.size + 1) as PgId, k, m, members, state: 'open', generation: 0, bytes: 0, incoming: null }
+        const made: PlacementGroup = { id: (rows.size + 1) as PgId, k, m, members, state: 'open', generation: 0, bytes: 0, incoming: null, openedMs: 0 }
         rows.set(made.id, made)
         return Promise.resolve({ ...made })
       },
@@ -53,7 +53,7 @@ test('a blob finds the open group of its slot, once for all that come at a time'
   assert.equal(seen.lookups, 1)
   assert.deepEqual([leases[0].group.k, leases[0].group.m], [4, 2])
   assert.equal(told[0]!.pgId, leases[0].group.id)
-  assert.ok(groups.wanted().has(memberKey(4, 2, leases[0].group.members)))
+  assert.ok(groups.wanted().has(groupDigest(leases[0].group)))
 })
 
 test('a group is in use until the last of its leases is given back, each once', async () => {
@@ -118,6 +118,20 @@ test('a deployment that has had two drives writes nothing without redundancy, un
   await assert.rejects(rig(1, { everTwoDrives: true }).groups.take(newBlobId()), { kind: 'InsufficientRedundancy' })
   await rig(1, { everTwoDrives: true, allowUnprotectedWrites: true }).groups.take(newBlobId())
   await assert.rejects(rig(0).groups.take(newBlobId()), { kind: 'InsufficientRedundancy' })
+})
+
+test('what the slots want: as of the present view, or of any other drives', async () => {
+  const { groups, look } = rig(6)
+  const whole = groups.wanted()
+  assert.equal(groups.wanted(), whole, 'the same while the view is the same')
+  assert.ok(whole.has(groupDigest((await groups.take(newBlobId())).group)))
+  const drives = Array.from({ length: 6 }, (_, i) => ({ driveId: `d${5 - i}`, nodeId: 'n', zone: '', totalBytes: 1000 }))
+  assert.deepEqual([...groups.wantedOver(drives)].toSorted(), [...whole].toSorted(), 'in whatever order they come')
+  look(5)
+  assert.deepEqual([...groups.wanted()].filter((digest) => whole.has(digest)), [], 'another code')
+  assert.deepEqual([...groups.wantedOver(drives)].toSorted(), [...whole].toSorted())
+  look(0)
+  assert.deepEqual([groups.wanted().size, groups.wantedOver([]).size], [0, 0])
 })
 
 test('a group is known until it is loaded again; one that does not exist is an error, or null', async () => {

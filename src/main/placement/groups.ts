@@ -2,6 +2,7 @@
  * The placement groups as this node knows them: which open one a new blob goes to, and what the addon must know of one
  * before it reads or writes a blob in it. The regional database owns the groups; this is a view of it.
  */
+import { createHash } from 'node:crypto'
 import { AnvilError } from '../../shared/errors.ts'
 import type { BlobId, PgId } from '../../shared/ids.ts'
 import { PLACEMENT_SLOTS } from '../../shared/limits.ts'
@@ -46,7 +47,9 @@ export class PlacementGroups {
   #slotsVersion = -1
   #plan: PlacementPlan | null = null
   /** Of that view; made when it is asked for. */
-  #wanted: ReadonlySet<string> | null = null
+  #wanted: WantedGroups | null = null
+  /** Of other drives that were asked about last. */
+  #wantedOver: { drives: string; wanted: WantedGroups } | null = null
   readonly #known = new Map<PgId, PlacementGroup>()
   readonly #loading = new Map<PgId, Promise<PlacementGroup>>()
   readonly #inUse = new Map<PgId, number>()
@@ -127,14 +130,20 @@ export class PlacementGroups {
     return loading
   }
 
-  /** Members of the slots under the present view: groups of other members can be sealed (DESIGN §7). */
-  wanted(): ReadonlySet<string> {
+  /** What the slots want under the present view (DESIGN §7). The same object as long as the view is the same. */
+  wanted(): WantedGroups {
     this.#refreshView()
-    const plan = this.#plan
-    if (plan === null) return new Set()
-    const { drives } = this.#options.view()
-    this.#wanted ??= new Set(allWinners(PLACEMENT_SLOTS, drives, plan).map((members) => memberKey(plan.k, plan.m, members)))
+    this.#wanted ??= wantedOf(this.#options.view().drives, this.#plan)
     return this.#wanted
+  }
+
+  /** What they would want if these drives took new shards. */
+  wantedOver(drives: readonly PlacementDrive[]): WantedGroups {
+    const asked = JSON.stringify(drives)
+    if (this.#wantedOver?.drives !== asked) {
+      this.#wantedOver = { drives: asked, wanted: wantedOf(drives, chooseErasureCode(drives, this.#options.erasureCode)) }
+    }
+    return this.#wantedOver.wanted
   }
 
   /** Takes no more uploads into a group: it is closed, or will not take a certain blob. Its slots get another one. */
@@ -209,5 +218,22 @@ export class PlacementGroups {
   }
 }
 
-/** Code and members of a group as one string, to compare groups. */
-export const memberKey = (k: number, m: number, members: readonly string[]): string => `${k}+${m}:${members.join(',')}`
+/**
+ * The groups that the slots of a view want, as `groupDigest`s: so few and small that every node can tell the others. Empty
+ * when no drive takes shards.
+ */
+export type WantedGroups = ReadonlySet<number>
+
+function wantedOf(drives: readonly PlacementDrive[], plan: PlacementPlan | null): WantedGroups {
+  if (plan === null) return new Set()
+  return new Set(allWinners(PLACEMENT_SLOTS, drives, plan).map((members) => groupDigest({ k: plan.k, m: plan.m, members })))
+}
+
+/**
+ * Code and members in their order as one number: the first 52 bits of SHA-256. Two groups of one digest would cost that one
+ * of them stays open in vain.
+ */
+export function groupDigest({ k, m, members }: { k: number; m: number; members: readonly string[] }): number {
+  const digest = createHash('sha256').update(`${k}+${m}:${members.join(',')}`).digest()
+  return digest.readUIntBE(0, 6) * 16 + (digest[6]! >> 4)
+}

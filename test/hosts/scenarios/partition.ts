@@ -1,7 +1,8 @@
 /**
  * The fence of a partition (DESIGN §7, §13 rules 5 and 6): six nodes fall into three and three, and both halves still reach
- * Postgres. Each half says that the other is dead, and nothing moves, since the database sees every lease held. Then two
- * nodes die for good, and what they held moves as soon as there are drives for it: each member once.
+ * Postgres. Each half says that the other is dead, and nothing moves, since the database sees every lease held; nor do they
+ * seal each other's groups. Then two nodes die for good, and what they held moves as soon as there are drives for it: each
+ * member once.
  */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -9,7 +10,7 @@ import { until } from '../../support/until.ts'
 import { type AnvilNode, logTail, startNode } from '../anvil-node.ts'
 import { ClusterWatch, type ClusterState, nodeOn } from '../cluster-watch.ts'
 import { firstNode, furtherNode, startDatabases } from '../deployment.ts'
-import { type GroupChange, GroupJournal } from '../group-journal.ts'
+import { type GroupChange, GroupJournal, type GroupStep } from '../group-journal.ts'
 import { type Host, joinHost } from '../network.ts'
 import { StoredObjects } from '../objects.ts'
 import { cut, heal } from '../partition.ts'
@@ -50,6 +51,13 @@ export const partition = (runtime: Runtime): Scenario => ({
     for (const one of nodes) await objects.put(one, `before-${one.name}`)
     const journal = await GroupJournal.open(databases)
     after(() => journal.close())
+    const originals = (await journal.rows<{ id: number }>('SELECT id::int FROM placement_groups WHERE state = 0')).map(({ id }) => id)
+    assert.ok(originals.length > 0)
+    /** Nothing is opened that was open a moment ago, and what will be wanted when all are back stays. */
+    const assertCalm = (steps: readonly GroupStep[]): void => {
+      assert.deepEqual(openedTwice(steps), [])
+      assert.deepEqual(steps.filter(({ group, kind }) => kind !== 'opened' && originals.includes(group)), [], 'groups of the whole cluster stay open')
+    }
 
     const writers = nodes.map((one) => new Writer(objects, one))
     after(() => Promise.all(writers.map((writer) => writer.stop())))
@@ -73,6 +81,10 @@ export const partition = (runtime: Runtime): Scenario => ({
       })
       assert.ok(writers.every(({ taken }, i) => taken > before[i]!), 'each node took objects all the time')
       assert.deepEqual(await journal.changes(), [])
+      const steps = await journal.steps()
+      assertCalm(steps)
+      assert.deepEqual(steps.filter(({ kind, k, m }) => kind === 'sealed' && k === 1 && m === 2), [], 'no half seals what the other writes into')
+      note(`since the cut ${counted(steps, 'opened')} groups were opened and ${counted(steps, 'sealed')} sealed, of views that lasted for a moment`)
     })
     await step('the network heals: all see each other alive, and every acknowledged object is right through every node', async () => {
       await heal(sides)
@@ -83,6 +95,10 @@ export const partition = (runtime: Runtime): Scenario => ({
       })
       for (const one of nodes) await objects.check(one)
       assert.deepEqual(await journal.changes(), [])
+      await until('the groups of the halves are sealed', async () =>
+        (await count(journal, 'SELECT count(*)::int AS n FROM placement_groups WHERE state = 0 AND k = 1')) === 0, { timeoutMs: PATIENCE_MS, everyMs: 500 })
+      for (const one of nodes) await objects.put(one, `healed-${one.name}`)
+      assertCalm(await journal.steps())
     })
     note(`${objects.count} objects; ${sum(writers.map(({ taken }) => taken))} were offered and taken from the cut on, ${sum(writers.map(({ refused }) => refused))} refused with 503`)
 
@@ -175,6 +191,14 @@ function twice(changes: readonly GroupChange[]): string[] {
   const times = Map.groupBy(changes, ({ group, index }) => `${group}/${index}`)
   return [...times].filter(([, each]) => each.length > 1).map(([member]) => member)
 }
+
+/** Groups that were opened more than once. */
+function openedTwice(steps: readonly GroupStep[]): string[] {
+  const times = Map.groupBy(steps.filter(({ kind }) => kind === 'opened'), ({ k, m, members }) => `${k}+${m} ${members.join()}`)
+  return [...times].filter(([, each]) => each.length > 1).map(([group]) => group)
+}
+
+const counted = (steps: readonly GroupStep[], kind: GroupStep['kind']): number => steps.filter((step) => step.kind === kind).length
 
 async function count(journal: GroupJournal, query: string, values: unknown[] = []): Promise<number> {
   const [row] = await journal.rows<{ n: number }>(query, values)

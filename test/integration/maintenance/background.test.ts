@@ -14,8 +14,8 @@ import { reencoding } from '../../../src/main/maintenance/reencoding.ts'
 import { RemovalGuard } from '../../../src/main/maintenance/removal-guard.ts'
 import { DamageReports, shardRepair } from '../../../src/main/maintenance/repair.ts'
 import { unspecifiedBody } from '../../../src/main/objects/body-writer.ts'
-import { newBlobId, type BlobId, type DriveId, type PgId } from '../../../src/shared/ids.ts'
-import { MIB } from '../../../src/shared/limits.ts'
+import { newBlobId, type BlobId, type DriveId, type NodeId, type PgId } from '../../../src/shared/ids.ts'
+import { GIB, MIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
 import { startStorage, type StorageRig } from '../../support/storage.ts'
 
@@ -56,8 +56,14 @@ const collectGarbage = (batch?: number) => run(garbageCollection({ ...common(), 
 const collectOrphans = () => run(orphanCollection({ ...common(), minAgeMs: -1000 }))
 const repair = () => run(shardRepair(common()))
 const reencode = (batch?: number) => run(reencoding({ ...common(), ...(batch !== undefined && { batch }) }))
+const upkept = () => {
+  const here = 'node' as NodeId
+  const placeable = () => rig.online().map((driveId) => ({ driveId, nodeId: here, zone: '', totalBytes: GIB }))
+  const cluster = { processId: 'this process', self: here, local: rig.online, reachable: rig.online, nodes: () => [here], isGone: () => false, placeable }
+  return { cluster, delayMs: 0 }
+}
 const upkeep = () =>
-  run(groupUpkeep({ ...common(), inUse: () => Promise.resolve(new Set(rig.groups.inUse)), groupSealed: () => {}, changed: () => {} }))
+  run(groupUpkeep({ ...common(), ...upkept(), inUse: () => Promise.resolve(new Set(rig.groups.inUse)), groupSealed: () => {}, changed: () => {} }))
 
 const shardsOn = async (driveId: DriveId) => (await rig.native.listShards(driveId, null, 10_000, Date.now() + 1000)).shards
 const shardCount = async () => (await Promise.all(rig.online().map(shardsOn))).flat().length
@@ -117,7 +123,7 @@ test('shards of a write whose row never came are condemned and removed; the rows
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'sealed')
   release()
   const elsewhere = { ...rig.metadata, closableGroups: () => Promise.resolve([]) }
-  await run(groupUpkeep({ ...common(), metadata: elsewhere, inUse: () => Promise.resolve(new Set<PgId>()), groupSealed: () => {}, changed: () => {} }))
+  await run(groupUpkeep({ ...common(), ...upkept(), metadata: elsewhere, inUse: () => Promise.resolve(new Set<PgId>()), groupSealed: () => {}, changed: () => {} }))
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'sealed', 'another node has an upload in it')
   await upkeep()
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'closed')

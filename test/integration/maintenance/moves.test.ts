@@ -63,7 +63,7 @@ async function readAll(): Promise<void> {
 test('only closed groups move, of nodes that gossip and the database have given up, after the delay', async () => {
   assert.deepEqual(await run(moves([AWAY])), {}, 'the groups are open')
   const { metadata, groups } = rig
-  await run(groupUpkeep({ metadata, groups, processId: 'this process', inUse: () => Promise.resolve(new Set(groups.inUse)), groupSealed: () => {}, changed: () => {} }))
+  await run(groupUpkeep({ metadata, groups, cluster: cluster([AWAY]), delayMs: 0, inUse: () => Promise.resolve(new Set(groups.inUse)), groupSealed: () => {}, changed: () => {} }))
   assert.equal((await metadata.placementGroup(pgId))!.state, 'closed')
   assert.deepEqual(await run(moves([])), {}, 'gossip still hears of it')
   assert.deepEqual(await run(moves([AWAY], 3_600_000)), {}, 'it may only be a reboot')

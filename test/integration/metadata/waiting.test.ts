@@ -102,7 +102,7 @@ test('a sealed group is closed once every live node has said, since then, that i
   const pg = await t.group()
   const closable = async () => (await t.metadata.closableGroups()).includes(pg.id)
   const node = 'n' as NodeId
-  const renew = (leaseMs: number, inUse: PgId[]) => t.metadata.renewLease(node, 'p', leaseMs, null, inUse, Date.now())
+  const renew = (leaseMs: number, inUse: PgId[]) => t.metadata.renewLease(node, 'p', leaseMs, null, { inUse, askedMs: Date.now(), wanted: null })
   await t.metadata.registerNode({ nodeId: node, addrs: [], grpcAddr: '', zone: '', version: '' }, 60_000)
   assert.ok(await renew(60_000, []))
   assert.equal(await closable(), false, 'open')

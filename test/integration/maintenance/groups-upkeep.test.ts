@@ -1,0 +1,149 @@
+/** Which placement groups are sealed (DESIGN §7): none because somebody is away for a while only. */
+import assert from 'node:assert/strict'
+import { after, before, beforeEach, test } from 'node:test'
+import type { PgState } from '../../../src/main/metadata/contract.ts'
+import type { BucketId, DriveId, PgId } from '../../../src/shared/ids.ts'
+import { startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { until } from '../../support/until.ts'
+import { idsOf, PlacingNode, upkeepOf, type PlacingOptions } from './placing-nodes.ts'
+
+const DELAY_MS = 900_000
+let t: TestMetadata
+let bucketId: BucketId
+before(async () => (t = await startMetadata()))
+beforeEach(async () => {
+  for (const table of ['objects', 'blobs', 'placement_groups', 'drives', 'nodes', 'leases']) await t.sql(`DELETE FROM ${table}`)
+  bucketId = await t.bucket()
+})
+after(() => t.stop())
+
+async function cluster(count: number, more: Partial<PlacingOptions> = {}): Promise<PlacingNode[]> {
+  const nodes = Array.from({ length: count }, (_, i) => new PlacingNode({ t, bucketId, delayMs: DELAY_MS, ...more }, `node${i}`, 2))
+  for (const node of nodes) {
+    node.sees(nodes)
+    await node.join()
+  }
+  return nodes
+}
+const inState = async (...states: PgState[]): Promise<PgId[]> => idsOf(await t.metadata.placementGroups({ states }))
+/** The clock in reports is cut to the earlier side: until what is expected has come about. */
+const untilOpen = (nodes: readonly PlacingNode[], expected: readonly PgId[]): Promise<boolean> =>
+  until('those groups are open, and no other', async () => {
+    await upkeepOf(nodes)
+    return JSON.stringify(await inState('open')) === JSON.stringify(expected)
+  }, { timeoutMs: 20_000, detail: async () => `${(await inState('open')).join()}, expected ${expected.join()}` })
+
+test('a member that is away for a while: its groups stay open, and are used again when it is back', async () => {
+  const nodes = await cluster(3)
+  const [a, b] = nodes as [PlacingNode, PlacingNode, PlacingNode]
+  const whole = await a.write()
+  let degraded: PgId[] = []
+  for (let times = 0; times < 3; times++) {
+    for (const node of [a, b]) node.sees([a, b])
+    degraded = await a.write()
+    assert.deepEqual(await b.write(), degraded, 'nodes with the same view write into the same groups')
+    assert.deepEqual(degraded.filter((id) => whole.includes(id)), [], 'nothing is written to a member that is away')
+    for (let rounds = 0; rounds < 2; rounds++) await upkeepOf([a, b])
+    assert.deepEqual(await inState('open'), [...whole, ...degraded])
+
+    for (const node of nodes) node.sees(nodes)
+    await untilOpen(nodes, whole)
+    assert.deepEqual(await b.write(), whole)
+  }
+  await until('the groups of the degraded view are closed', async () => {
+    await upkeepOf(nodes)
+    return (await inState('closed')).includes(degraded[0]!)
+  })
+})
+
+test('a member that is gone for good: its groups are sealed and closed, and nobody waits for its reports', async () => {
+  const nodes = await cluster(3, { delayMs: 0 })
+  const [a, b, c] = nodes as [PlacingNode, PlacingNode, PlacingNode]
+  const whole = await a.write()
+  const living = [a, b]
+  for (const node of living) node.sees(living)
+  for (let rounds = 0; rounds < 2; rounds++) await upkeepOf(living)
+  assert.deepEqual(await inState('open'), whole, 'it has its lease')
+  await t.metadata.releaseLease(c.nodeId, c.process)
+  await untilOpen(living, [])
+  assert.ok((await a.write()).every((id) => !whole.includes(id)))
+  await until('they are closed', async () => {
+    await upkeepOf(living)
+    return (await inState('closed')).length === whole.length
+  })
+})
+
+test('the halves of a partition that both reach the database leave each other alone', async () => {
+  const nodes = await cluster(4)
+  const halves = [nodes.slice(0, 2), nodes.slice(2)] as const
+  const whole = await nodes[0]!.write()
+  for (const half of halves) for (const node of half) node.sees(half)
+  const of = await Promise.all(halves.map((half) => half[0]!.write()))
+  // each of them leads for a while: it has the lease when the other one lost it
+  for (const half of halves) {
+    await t.sql('DELETE FROM leases')
+    await upkeepOf([...half, ...nodes.filter((node) => !half.includes(node))])
+    for (let rounds = 0; rounds < 2; rounds++) {
+      assert.deepEqual(await Promise.all(halves.map((each) => each[1]!.write())), of)
+      await upkeepOf(nodes)
+    }
+  }
+  const [{ 0: rows }] = await t.sql<[number]>('SELECT count(*)::int FROM placement_groups') as [[number]]
+  assert.equal(rows, whole.length + of[0]!.length + of[1]!.length, 'each half has opened its groups once')
+  assert.equal((await inState('open')).length, rows)
+
+  for (const node of nodes) node.sees(nodes)
+  await untilOpen(nodes, whole)
+  for (const node of nodes) assert.deepEqual(await node.write(), whole)
+})
+
+test('a group that somebody has opened since the last report is left to the next one', async () => {
+  const nodes = await cluster(2)
+  const [a, b] = nodes as [PlacingNode, PlacingNode]
+  b.sees([b]) // nobody else does, and it has not said so yet
+  const opened = await b.write(4)
+  a.sees(nodes)
+  for (let rounds = 0; rounds < 3; rounds++) {
+    await a.renew()
+    await a.upkeep.round({ now: '', counters: {} }, new AbortController().signal)
+  }
+  assert.deepEqual(await inState('open'), opened)
+  b.sees(nodes)
+  await untilOpen(nodes, [])
+})
+
+test('a drive that is offline on a living node: its groups wait for it, as long as the delay', async () => {
+  for (const [delayMs, stays] of [[DELAY_MS, true], [0, false]] as const) {
+    for (const table of ['placement_groups', 'drives', 'nodes', 'leases', 'blobs', 'objects']) await t.sql(`DELETE FROM ${table}`)
+    const nodes = await cluster(2, { delayMs })
+    const [a] = nodes as [PlacingNode]
+    await a.write()
+    const drive = a.drives[0]!.driveId
+    const named = idsOf((await t.metadata.placementGroups()).filter(({ members }) => members.includes(drive as DriveId)))
+    assert.ok(named.length > 0)
+    for (const node of nodes) node.sees(nodes, [drive])
+    if (!stays) await until('they are sealed', async () => {
+      await upkeepOf(nodes)
+      return (await inState('open')).every((id) => !named.includes(id))
+    })
+    else {
+      for (let rounds = 0; rounds < 2; rounds++) await upkeepOf(nodes)
+      const open = await inState('open')
+      assert.deepEqual(named.filter((id) => !open.includes(id)), [])
+    }
+  }
+})
+
+test('a full group is sealed, and one of a drive that was declared lost, whoever wants them', async () => {
+  const nodes = await cluster(2)
+  const [a] = nodes as [PlacingNode]
+  const whole = await a.write()
+  await t.sql('UPDATE placement_groups SET bytes = 1::int8 << 40 WHERE id = $1', [whole[0]])
+  await upkeepOf(nodes)
+  assert.deepEqual(await inState('open'), whole.slice(1))
+  const lost = a.drives[1]!.driveId
+  await t.metadata.setDriveState(lost as DriveId, 'lost')
+  a.sees(nodes, [lost]) // the other node sees it still
+  await upkeepOf(nodes)
+  assert.ok((await t.metadata.placementGroups({ states: ['open'] })).every(({ members }) => !members.includes(lost as DriveId)))
+})
