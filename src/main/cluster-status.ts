@@ -2,7 +2,7 @@
 import type { DriveId, NodeId } from '../shared/ids.ts'
 import type { Member } from './membership/contract.ts'
 import type { DriveRecord, NodeRecord, ObjectMetadata, PlacementGroup } from './metadata/contract.ts'
-import type { ErasureCode, PlacementDrive, PlacementPlan } from './placement/erasure-code.ts'
+import { isNarrower, type ErasureCode, type PlacementDrive, type PlacementPlan } from './placement/erasure-code.ts'
 import type { LossRisk } from './placement/loss-risk.ts'
 import type { ClusterStatus } from './grpc/generated/anvil/v1/ClusterStatus.ts'
 import type { Drive } from './grpc/generated/anvil/v1/Drive.ts'
@@ -100,8 +100,7 @@ function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }:
 function belowFull(group: PlacementGroup, code: ErasureCode | null, placeable: readonly PlacementDrive[]): boolean {
   if (group.bytes === 0) return false
   const there = new Set(placeable.map((drive) => drive.driveId))
-  const narrower = code !== null && (group.m < code.m || (group.m === code.m && group.k < code.k))
-  return narrower || group.members.some((driveId) => !there.has(driveId))
+  return (code !== null && isNarrower(group, code)) || group.members.some((driveId) => !there.has(driveId))
 }
 
 function nodesOf(members: readonly Member[], registered: Registered, drives: readonly DriveRecord[], region: string): Node[] {

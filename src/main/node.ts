@@ -143,14 +143,18 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
 
   const redundancy = began('redundancy', new Redundancy({ metadata: storage.metadata, readable: () => cluster.reachable, logger }), (part) => part.stop())
   let draining = false
+  let maintenance: Maintenance | null = null
   const health = new HealthReport(() => ({
     version: VERSION, draining, metadata: storage.metadata.health(), code: storage.groups.code, drives: drives.all,
     readable: cluster.reachable.length > 0,
     absentMembers: absentMembers(joined),
-    lossWarnings: lossWarnings({
-      plan: storage.groups.code, placeable: view().drives, risk: redundancy.risk, nameOf: nodeName(membership),
-      refusesUnprotected: view().everTwoDrives && !config.allowUnprotectedWrites,
-    }),
+    lossWarnings: [
+      ...lossWarnings({
+        plan: storage.groups.code, placeable: view().drives, risk: redundancy.risk, nameOf: nodeName(membership),
+        refusesUnprotected: view().everTwoDrives && !config.allowUnprotectedWrites,
+      }),
+      ...(maintenance?.warnings() ?? []),
+    ],
   }), logger)
   const host: GatewayHost = { thread: 'main', native, logger, view, changed, health: () => health.live(), ready: () => health.readiness() }
   const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
@@ -165,10 +169,11 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   }), (part) => part.stop())
 
   const exports = embeddedExports({ native, databases, storage, logger, drives: () => drives.readable, periodMs: config.metadataExportPeriodMs })
-  const maintenance = began('background work', startMaintenance({
+  const background = maintenance = began('background work', startMaintenance({
     native, metadata: storage.metadata, directory: storage.directory, groups: storage.groups, logger,
     cluster: {
       processId, self: nodeId, local: () => drives.readable, reachable: () => cluster.reachable.map((drive) => drive.driveId), placeable: () => view().drives,
+      freeBytes: (driveId) => cluster.reachable.find((drive) => drive.driveId === driveId)?.freeBytes ?? 0,
       nodes: () => membership.members.filter((member) => member.state === 'alive' && cluster.answers(member.nodeId)).map((member) => member.nodeId),
       isGone: (id) => ['dead', 'left', undefined].includes(membership.members.find((member) => member.nodeId === id)?.state),
     },
@@ -178,7 +183,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     exports,
     periods: { scrubMs: config.scrubPeriodMs, orphanAgeMs: config.orphanAgeMs, repairDelayMs: config.repairDelayMs },
   }), (part) => part.stop())
-  drives.on('online', () => maintenance.driveOnline())
+  drives.on('online', () => background.driveOnline())
 
   const status = clusterStatusSource({
     deploymentId: databases.deploymentId, region: config.region, nodeId, embedded: config.globalDatabaseUrl === null,
@@ -196,12 +201,12 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     control: () => ({ transport: transport.stats(), health: membership.health }),
     // the runtime of the main thread is the gateway's where there are no gateway threads
     threads: async () => (config.gatewayThreads === 0 ? serving.metrics() : [...(await serving.metrics()), await storage.metrics.values()]),
-    background: () => maintenance.status(), poolQueue: () => workers.pool.queueSize,
+    background: () => background.status(), poolQueue: () => workers.pool.queueSize,
     databases: () => ({ global: storage.directory.health().state === 'ok', regional: storage.metadata.health().state === 'ok' }),
   })
   began('metrics', await openMetrics(config, metrics, logger), (part) => part.close())
 
-  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, maintenance, health, joined, { embedded: databases.embedded, exports }, changed), logger), (part) => part.close())
+  began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, background, health, joined, { embedded: databases.embedded, exports }, changed), logger), (part) => part.close())
   await requireFreePort(http)
   await joined.found()
   const { port } = await serving.listen()

@@ -212,7 +212,7 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
   })
 })
 
-test('two hosts with three drives each: either may go', async () => {
+test('two hosts with three drives each: either may go; when one is gone for good, what is left is protected anew', async (t) => {
   written.clear()
   const cluster = await TestCluster.started({ nodes: 2, drives: 3 })
   try {
@@ -229,9 +229,23 @@ test('two hosts with three drives each: either may go', async () => {
     await other.start()
     await cluster.untilWhole()
     assert.equal((await clusterState(other)).code, '3+3')
-    await one.kill()
+    await untilStatus(other, 'nothing waits for repair', ({ metadata }) => metadata.repairs === 0)
+    const protectedBy = async (code: string) => {
+      const rows = await cluster.sql<{ n: number }>(`SELECT count(*)::int AS n FROM blobs b JOIN placement_groups g ON g.id = b.pg_id WHERE b.refs > 0 AND g.k || '+' || g.m <> $1`, [code])
+      if (rows[0]!.n === 0) return true
+      for (const node of cluster.running) await node.adminSocket('POST', '/run-now')
+      return false
+    }
+    const everyBlob = { everyMs: 500, timeoutMs: 60_000, detail: () => cluster.logTails() }
+    await until('all is 3+3', () => protectedBy('3+3'), everyBlob)
+    await one.stop()
     await untilStatus(other, 'the other host is alone', ({ health }) => health.code === '1+2')
-    await until('everything but what was written alone is read', async () => (await readAll(cluster, other, 503)) >= written.size - 1, { detail: () => cluster.logTails() })
+    assert.equal(await readAll(cluster, other), written.size)
+    const goneMs = performance.now()
+    await other.admin('repair', 'now')
+    await until('all is 1+2 on the three drives that are left', () => protectedBy('1+2'), everyBlob)
+    t.diagnostic(`${written.size} objects were protected anew ${Math.round(performance.now() - goneMs)} ms after the repair was asked for`)
+    assert.equal(await readAll(cluster, other), written.size)
   } finally {
     await cluster.dispose()
   }

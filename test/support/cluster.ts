@@ -3,6 +3,7 @@
  * ports, state and drives, joined through the first one's address. Small on purpose: one drive and one worker each.
  */
 import { rmSync } from 'node:fs'
+import { Client, type QueryResultRow } from 'pg'
 import type { Member } from '../../src/main/membership/contract.ts'
 import { NodeProcess, type NodeOptions } from './node-process.ts'
 import { startPostgres, type TestPostgres } from './postgres.ts'
@@ -124,6 +125,17 @@ export class TestCluster {
         last = await clusterState(node)
         return last.members.filter((member) => member.state === 'alive').length === expected.length && last.placeable === drives
       }, { timeoutMs, everyMs: 100, detail: () => `${JSON.stringify(last)}\n${node.logTail()}` })
+    }
+  }
+
+  /** A query on the regional database. */
+  async sql<Row extends QueryResultRow>(query: string, values: unknown[] = []): Promise<Row[]> {
+    const client = new Client({ connectionString: this.#databases.REGIONAL_DATABASE_URL })
+    await client.connect()
+    try {
+      return (await client.query<Row>(query, values)).rows
+    } finally {
+      await client.end()
     }
   }
 

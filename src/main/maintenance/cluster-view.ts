@@ -12,6 +12,8 @@ export interface ClusterView {
   reachable(): DriveId[]
   /** Drives that take new shards. */
   placeable(): readonly PlacementDrive[]
+  /** Free bytes of a drive that takes new shards, as its node last announced them. */
+  freeBytes(driveId: DriveId): number
   /** Nodes that answer, this one among them. */
   nodes(): readonly NodeId[]
   /** Whether gossip has given a node up: dead, gone with a goodbye, or never heard of. */

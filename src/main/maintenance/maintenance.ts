@@ -49,6 +49,8 @@ export interface MaintenancePeriods {
 
 export interface Maintenance {
   status(): { tasks: readonly TaskStatus[]; damage: Record<string, number>; removalPaused: string }
+  /** What keeps data from being protected better, a line each for people. */
+  warnings(): string[]
   /** A drive came online: what waits for it starts now. */
   driveOnline(): void
   scrubNow(): void
@@ -58,12 +60,20 @@ export interface Maintenance {
   stop(): Promise<void>
 }
 
+function roomWarnings(noRoom: ReadonlyMap<PgId, DriveId>): string[] {
+  if (noRoom.size === 0) return []
+  const drives = [...new Set(noRoom.values())].sort()
+  return [`what lies in ${noRoom.size === 1 ? '1 placement group' : `${noRoom.size} placement groups`} would be protected better if it were re-encoded, `
+    + `and there is no room for that on ${drives.length === 1 ? 'drive' : 'drives'} ${drives.join(', ')}: free some space, or add drives`]
+}
+
 export function startMaintenance(options: MaintenanceOptions): Maintenance {
   const { native, metadata, directory, groups, logger, cluster, inUse, groupSealed, groupChanged, exports, periods } = options
   const horizon = exports === null ? undefined : exports.horizon
   const drives = (): DriveId[] => cluster.local()
   const reachable = (): DriveId[] => cluster.reachable()
   const mine = (pgId: PgId): boolean => isMine(cluster, pgId)
+  const delayMs = periods.repairDelayMs
   const alone = (task: BackgroundTask): BackgroundTask => oneAtATime(task, { metadata, holder: cluster.processId })
   const work = new BackgroundWork(logger)
   const guard = new RemovalGuard({ native, metadata, drives })
@@ -72,13 +82,16 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
 
   const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
   const repair = shardRepair({ native, metadata, groups, logger, drives: reachable, mine })
-  const moving: MoveOptions = { native, metadata, groups, cluster, logger, delayMs: periods.repairDelayMs, moved: groupChanged }
+  const reencode = reencoding({ native, metadata, groups, cluster, logger, delayMs })
+  const moving: MoveOptions = {
+    native, metadata, groups, cluster, logger, delayMs, moved: groupChanged, noRoom: (pgId) => reencode.noRoom.has(pgId),
+  }
   const moves = shardMoves(moving)
   const tasks = [
     groupUpkeep({ metadata, groups, cluster, delayMs: periods.repairDelayMs, inUse, groupSealed, changed: groupChanged }),
     repair,
     moves,
-    reencoding({ native, metadata, groups, logger, mine }),
+    reencode,
     alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable, horizon })),
     orphanCollection({
       native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId, horizon,
@@ -94,6 +107,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
 
   return {
     status: () => ({ tasks: work.status, damage: { ...damage.counters }, removalPaused: guard.reason }),
+    warnings: () => roomWarnings(reencode.noRoom),
     driveOnline() {
       repair.retryAll()
       work.wake(repair.name)

@@ -10,10 +10,10 @@ import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import { nativeErrorKind, type Native } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
-import { replacementFor } from '../placement/replacement.ts'
-import { lookAtDrives, type DriveLook } from './absent-drives.ts'
+import { remedyFor } from '../placement/remedy.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import type { ClusterView } from './cluster-view.ts'
+import { DriveSituations, type Situation } from './drive-situation.ts'
 import { storedBytes } from './repair.ts'
 import { isMine } from './shares.ts'
 import { tellGeneration } from './shard-removal.ts'
@@ -22,11 +22,13 @@ export interface MoveOptions {
   native: Pick<Native, 'rebuildShardOn' | 'hasShard' | 'deleteShards'>
   metadata: Pick<ObjectMetadata,
     'identity' | 'nodes' | 'drives' | 'placementGroups' | 'beginMove' | 'giveUpMove' | 'replaceMember' | 'blobsOfGroup' | 'lease' | 'reportDamage'>
-  groups: Pick<PlacementGroups, 'reload'>
+  groups: Pick<PlacementGroups, 'reload' | 'code' | 'codeOf' | 'winners'>
   cluster: ClusterView
   logger: Logger
   /** How long a node must have been gone before its data is rebuilt elsewhere: a reboot costs nothing. */
   delayMs: number
+  /** Whether re-encoding has lately found no room for what lies in a group. @default it has not been tried */
+  noRoom?(pgId: PgId): boolean
   /** Called when a group has another member: others are told. */
   moved(pgId: PgId): void
   /** Blobs of one page of a work list. @default 200 */
@@ -50,13 +52,14 @@ export interface Move {
 
 export function shardMoves(options: MoveOptions): BackgroundTask {
   const { metadata, cluster, logger } = options
+  const situations = new DriveSituations(options)
   return {
     name: 'moves',
     idleMs: IDLE_MS,
     async round(progress, signal) {
       const database = await metadata.identity()
       await giveUpNeedless(options, progress)
-      const first = await lookAtDrives(options)
+      const first = await situations.now()
       const { gone } = first
       if (gone.size === 0) return false
       const waiting = (await metadata.placementGroups({ states: ['closed'] })).filter((group) => group.members.some((driveId) => gone.has(driveId)))
@@ -64,13 +67,13 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
       let left = 0
       for (const group of waiting) {
         if (signal.aborted) return false
-        if (planMove(group, first, cluster) === null) {
-          left++
+        if (planMove(options, group, first) === null) {
+          if (remedyFor(group, first, options.noRoom?.(group.id)).kind === 'none') left++
           continue
         }
         if (!isMine(cluster, group.id)) continue
         // anew for each group: the ones before may have taken hours, and a node that is back keeps what it has
-        const move = planMove(group, await lookAtDrives(options), cluster)
+        const move = planMove(options, group, await situations.now())
         if (move === null) continue
         progress.now = `group ${group.id}, shard ${move.index}: ${waiting.length} groups have members on drives that are gone`
         try {
@@ -80,7 +83,7 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
           logger.warn({ err: error, pg: group.id, index: move.index }, 'a shard could not be moved, trying again later')
         }
       }
-      if (left > 0) progress.now = `${left} groups have a member on a drive that is gone, and there is no other drive for it`
+      if (left > 0) progress.now = `${left} groups have a member on a drive that is gone, and the drives that are left can do no better`
       return moved
     },
   }
@@ -101,17 +104,17 @@ async function giveUpNeedless({ metadata, groups, cluster, logger, moved }: Move
   }
 }
 
-function planMove(group: PlacementGroup, { gone, known }: DriveLook, cluster: ClusterView): Move | null {
-  const placeable = cluster.placeable()
+/** The move that a group wants; null when it wants none, or is better re-encoded (`remedyFor`). */
+function planMove(options: MoveOptions, group: PlacementGroup, situation: Situation): Move | null {
+  const { gone, placeable } = situation
   // a move that somebody began goes on to the same drive, as long as that takes shards
   const { incoming } = group
   if (incoming !== null && gone.has(group.members[incoming.index]!) && placeable.some((drive) => drive.driveId === incoming.drive)) {
     return { group, index: incoming.index, from: group.members[incoming.index]!, to: incoming.drive }
   }
-  const index = group.members.findIndex((driveId) => gone.has(driveId))
-  if (index < 0) return null
-  const to = replacementFor(group, index, placeable, known)
-  return to === null ? null : { group, index, from: group.members[index]!, to: to as DriveId }
+  const remedy = remedyFor(group, situation, options.noRoom?.(group.id))
+  if (remedy.kind !== 'move') return null
+  return { group, index: remedy.index, from: group.members[remedy.index]!, to: remedy.to as DriveId }
 }
 
 /** One member of one group; true when it was replaced. */

@@ -18,6 +18,9 @@ export interface PlacementPlan extends ErasureCode {
   keeps: FailureDomain
 }
 
+/** Whether a code protects less than another: fewer losses survived first, then fewer data shards. */
+export const isNarrower = (one: ErasureCode, other: ErasureCode): boolean => one.m < other.m || (one.m === other.m && one.k < other.k)
+
 /** The widest codes first. */
 const AUTO: readonly ErasureCode[] = [
   { k: 4, m: 2 }, { k: 3, m: 3 }, { k: 3, m: 2 }, { k: 2, m: 2 }, { k: 1, m: 2 }, { k: 1, m: 1 },

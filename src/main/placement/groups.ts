@@ -46,7 +46,8 @@ export class PlacementGroups {
   readonly #slotGroups = new Map<number, PgId>()
   #slotsVersion = -1
   #plan: PlacementPlan | null = null
-  /** Of that view; made when it is asked for. */
+  /** Of that view; made when they are asked for. */
+  #winners: readonly (readonly string[])[] | null = null
   #wanted: WantedGroups | null = null
   /** Of other drives that were asked about last. */
   #wantedOver: { drives: string; wanted: WantedGroups } | null = null
@@ -130,10 +131,22 @@ export class PlacementGroups {
     return loading
   }
 
+  /** The code that these drives would give. */
+  codeOf(drives: readonly PlacementDrive[]): PlacementPlan | null {
+    return chooseErasureCode(drives, this.#options.erasureCode)
+  }
+
+  /** Members of each slot under the present view; none when no drive lives. */
+  winners(): readonly (readonly string[])[] {
+    this.#refreshView()
+    this.#winners ??= winnersOf(this.#options.view().drives, this.#plan)
+    return this.#winners
+  }
+
   /** What the slots want under the present view (DESIGN §7). The same object as long as the view is the same. */
   wanted(): WantedGroups {
     this.#refreshView()
-    this.#wanted ??= wantedOf(this.#options.view().drives, this.#plan)
+    this.#wanted ??= wantedOf(this.winners(), this.#plan)
     return this.#wanted
   }
 
@@ -141,7 +154,8 @@ export class PlacementGroups {
   wantedOver(drives: readonly PlacementDrive[]): WantedGroups {
     const asked = JSON.stringify(drives)
     if (this.#wantedOver?.drives !== asked) {
-      this.#wantedOver = { drives: asked, wanted: wantedOf(drives, chooseErasureCode(drives, this.#options.erasureCode)) }
+      const plan = this.codeOf(drives)
+      this.#wantedOver = { drives: asked, wanted: wantedOf(winnersOf(drives, plan), plan) }
     }
     return this.#wantedOver.wanted
   }
@@ -192,8 +206,9 @@ export class PlacementGroups {
     if (view.version === this.#slotsVersion) return
     this.#slotsVersion = view.version
     this.resetSlots()
+    this.#winners = null
     this.#wanted = null
-    this.#plan = chooseErasureCode(view.drives, this.#options.erasureCode)
+    this.#plan = this.codeOf(view.drives)
   }
 
   async #openSlot(slot: number): Promise<PlacementGroup> {
@@ -224,10 +239,11 @@ export class PlacementGroups {
  */
 export type WantedGroups = ReadonlySet<number>
 
-function wantedOf(drives: readonly PlacementDrive[], plan: PlacementPlan | null): WantedGroups {
-  if (plan === null) return new Set()
-  return new Set(allWinners(PLACEMENT_SLOTS, drives, plan).map((members) => groupDigest({ k: plan.k, m: plan.m, members })))
-}
+const winnersOf = (drives: readonly PlacementDrive[], plan: PlacementPlan | null): string[][] =>
+  (plan === null ? [] : allWinners(PLACEMENT_SLOTS, drives, plan))
+
+const wantedOf = (winners: readonly (readonly string[])[], plan: PlacementPlan | null): WantedGroups =>
+  new Set(plan === null ? [] : winners.map((members) => groupDigest({ k: plan.k, m: plan.m, members })))
 
 /**
  * Code and members in their order as one number: the first 52 bits of SHA-256. Two groups of one digest would cost that one

@@ -6,6 +6,7 @@ import { after, before, test } from 'node:test'
 import pino from 'pino'
 import type { Bucket } from '../../../src/main/directory/contract.ts'
 import type { BackgroundTask, Progress } from '../../../src/main/maintenance/background.ts'
+import type { ClusterView } from '../../../src/main/maintenance/cluster-view.ts'
 import { scrubbing } from '../../../src/main/maintenance/drive-upkeep.ts'
 import { garbageCollection } from '../../../src/main/maintenance/gc.ts'
 import { groupUpkeep } from '../../../src/main/maintenance/groups-upkeep.ts'
@@ -45,6 +46,11 @@ class PausedGuard extends RemovalGuard {
   }
 }
 
+const HERE = 'node' as NodeId
+const cluster = (): ClusterView => ({
+  processId: 'this process', self: HERE, local: rig.online, reachable: rig.online, nodes: () => [HERE], isGone: () => false, freeBytes: () => GIB,
+  placeable: () => rig.online().map((driveId) => ({ driveId, nodeId: HERE, zone: '', totalBytes: GIB })),
+})
 const common = () => {
   const { native, metadata, groups } = rig
   const drives = () => rig.online()
@@ -55,15 +61,9 @@ const common = () => {
 const collectGarbage = (batch?: number) => run(garbageCollection({ ...common(), ...(batch !== undefined && { batch }) }))
 const collectOrphans = () => run(orphanCollection({ ...common(), minAgeMs: -1000 }))
 const repair = () => run(shardRepair(common()))
-const reencode = (batch?: number) => run(reencoding({ ...common(), ...(batch !== undefined && { batch }) }))
-const upkept = () => {
-  const here = 'node' as NodeId
-  const placeable = () => rig.online().map((driveId) => ({ driveId, nodeId: here, zone: '', totalBytes: GIB }))
-  const cluster = { processId: 'this process', self: here, local: rig.online, reachable: rig.online, nodes: () => [here], isGone: () => false, placeable }
-  return { cluster, delayMs: 0 }
-}
+const reencode = (batch?: number) => run(reencoding({ ...common(), cluster: cluster(), delayMs: 0, ...(batch !== undefined && { batch }) }))
 const upkeep = () =>
-  run(groupUpkeep({ ...common(), ...upkept(), inUse: () => Promise.resolve(new Set(rig.groups.inUse)), groupSealed: () => {}, changed: () => {} }))
+  run(groupUpkeep({ ...common(), cluster: cluster(), delayMs: 0, inUse: () => Promise.resolve(new Set(rig.groups.inUse)), groupSealed: () => {}, changed: () => {} }))
 
 const shardsOn = async (driveId: DriveId) => (await rig.native.listShards(driveId, null, 10_000, Date.now() + 1000)).shards
 const shardCount = async () => (await Promise.all(rig.online().map(shardsOn))).flat().length
@@ -123,7 +123,7 @@ test('shards of a write whose row never came are condemned and removed; the rows
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'sealed')
   release()
   const elsewhere = { ...rig.metadata, closableGroups: () => Promise.resolve([]) }
-  await run(groupUpkeep({ ...common(), ...upkept(), metadata: elsewhere, inUse: () => Promise.resolve(new Set<PgId>()), groupSealed: () => {}, changed: () => {} }))
+  await run(groupUpkeep({ ...common(), cluster: cluster(), delayMs: 0, metadata: elsewhere, inUse: () => Promise.resolve(new Set<PgId>()), groupSealed: () => {}, changed: () => {} }))
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'sealed', 'another node has an upload in it')
   await upkeep()
   assert.equal((await rig.metadata.placementGroup(group.id))?.state, 'closed')

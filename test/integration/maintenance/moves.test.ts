@@ -48,6 +48,7 @@ async function run(task: BackgroundTask): Promise<Record<string, number>> {
 const cluster = (gone: readonly NodeId[]): ClusterView => ({
   processId: 'this process', self: HERE, local: rig.online, reachable: rig.online, nodes: () => [HERE], isGone: (nodeId) => gone.includes(nodeId),
   placeable: () => rig.online().map((driveId) => ({ driveId, nodeId: HERE, zone: '', totalBytes: GIB })),
+  freeBytes: () => GIB,
 })
 const moves = (gone: readonly NodeId[], delayMs = 0) => {
   const { native, metadata, groups } = rig

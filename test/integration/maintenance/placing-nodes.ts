@@ -52,7 +52,7 @@ export class PlacingNode {
       metadata: t.metadata, groups: this.groups, delayMs: options.delayMs, groupSealed() {}, changed() {},
       inUse: () => Promise.resolve(new Set(this.groups.inUse)),
       cluster: {
-        processId: this.process, self: this.nodeId, local: () => [], reachable: () => [], placeable: () => this.#view.drives,
+        processId: this.process, self: this.nodeId, freeBytes: () => 0, local: () => [], reachable: () => [], placeable: () => this.#view.drives,
         nodes: () => this.#sees.map(({ nodeId }) => nodeId), isGone: (nodeId) => !this.#sees.some((node) => node.nodeId === nodeId),
       },
     })

@@ -56,6 +56,7 @@ export async function setStage(rig: StorageRig, objectCount: number): Promise<Ma
   const cluster = (processId: string, gone: readonly NodeId[]): ClusterView => ({
     processId, self: HERE, local: rig.online, reachable: rig.online, nodes: () => [HERE], isGone: (nodeId) => gone.includes(nodeId),
     placeable: () => rig.online().map((driveId) => ({ driveId, nodeId: HERE, zone: '', totalBytes: GIB })),
+    freeBytes: () => GIB,
   })
   const moveOptions = (processId: string, gone: readonly NodeId[]): MoveOptions =>
     ({ native, metadata, groups, logger: silent, cluster: cluster(processId, gone), delayMs: 0, moved: () => {} })
