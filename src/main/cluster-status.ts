@@ -84,7 +84,7 @@ function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }:
       shardsToRepair: backlog.shards,
       groupsBelowFull: weak.length,
       bytesBelowFull: weak.reduce((sum, group) => sum + group.bytes, 0),
-      singleDriveAtRisk: code === null || code.m === 0 || risk.nextDrive.length > 0,
+      singleDriveAtRisk: code === null || code.m === 0 || risk.nextDrive.length > 0 || risk.unprotected.length > 0,
       singleNodeAtRisk: code === null || code.keeps === 'drive' || risk.nodes.size > 0,
     },
     metadata: {

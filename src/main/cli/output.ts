@@ -13,10 +13,13 @@ export function printRows<T extends object>(rows: readonly T[], columns: readonl
 /** Rows as the lines of a table with the given columns. */
 export function tableLines<T extends object>(rows: readonly T[], columns: readonly (keyof T & string)[]): string[] {
   if (rows.length === 0) return ['(none)']
-  const cells = [columns.map((column) => column.replace(/[A-Z]/g, ' $&').toUpperCase()), ...rows.map((row) => columns.map((column) => cell(row[column])))]
+  const cells = [columns.map(heading), ...rows.map((row) => columns.map((column) => cell(row[column])))]
   const widths = columns.map((_, i) => Math.max(...cells.map((line) => line[i]!.length)))
   return cells.map((line) => line.map((text, i) => text.padEnd(widths[i]!)).join('  ').trimEnd())
 }
+
+/** `driveId` is DRIVE ID, `liveGiB` is LIVE GIB. */
+const heading = (column: string): string => column.replace(/(?<=[a-z0-9])[A-Z](?=[a-z])/g, ' $&').toUpperCase()
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB']
 

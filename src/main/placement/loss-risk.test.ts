@@ -22,6 +22,16 @@ test('one host, one drive, none', () => {
   assert.match(warnings([]).join(), /^no drive takes new shards/)
 })
 
+test('what is kept once is said to be that, and not to wait for a repair', () => {
+  const once = group(1, 1, 0, 'n0d0')
+  assert.deepEqual(lossRisk([once], hosts(1)), { unreadable: [], nextDrive: [], unprotected: [1], nodes: new Map([['n0', [1]]]) })
+  assert.deepEqual(warnings(hosts(1), [once]), [
+    'new objects are kept once, without redundancy: the loss of a drive loses data (give ANVIL_DATA_DIRS more drives, or join more nodes)',
+  ])
+  assert.deepEqual(warnings(hosts(1, 1), [once]), ['the loss of a drive loses data: what lies in 1 placement group was written once, and is not re-encoded yet'])
+  assert.match(warnings(hosts(1), [group(1, 1, 1, 'n0d0 gone')], true)[1]!, /can spare no shard until repaired$/, 'one of two drives is away')
+})
+
 test('a host that outweighs the others is named', () => {
   const [line, ...more] = warnings(hosts(6, 1))
   assert.match(line!, /^node n0 is not yet expendable: it holds up to 6 of 4\+2/)

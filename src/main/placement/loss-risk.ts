@@ -17,8 +17,10 @@ export type ReadableDrive = Pick<PlacementDrive, 'driveId' | 'nodeId'>
 export interface LossRisk {
   /** Fewer than k of their shards can be read now. */
   unreadable: number[]
-  /** Exactly k of their shards can be read: no drive more may fail. */
+  /** Exactly k of their shards can be read, of more that there should be: no drive more may fail. */
   nextDrive: number[]
+  /** They never had a shard to spare, and can be read. */
+  unprotected: number[]
   /** Node: groups that could not be read without it. */
   nodes: ReadonlyMap<string, number[]>
 }
@@ -26,8 +28,8 @@ export interface LossRisk {
 /** Those of `groups` that are in danger. A member that cannot be read now counts as lost. */
 export function lossRisk(groups: readonly GroupAtStake[], readable: readonly ReadableDrive[]): LossRisk {
   const nodeOf = new Map(readable.map((drive) => [drive.driveId, drive.nodeId]))
-  const risk = { unreadable: [] as number[], nextDrive: [] as number[], nodes: new Map<string, number[]>() }
-  for (const { id, k, members } of groups) {
+  const risk = { unreadable: [] as number[], nextDrive: [] as number[], unprotected: [] as number[], nodes: new Map<string, number[]>() }
+  for (const { id, k, m, members } of groups) {
     const held = new Map<string, number>()
     for (const driveId of members) {
       const node = nodeOf.get(driveId)
@@ -38,7 +40,7 @@ export function lossRisk(groups: readonly GroupAtStake[], readable: readonly Rea
       risk.unreadable.push(id)
       continue
     }
-    if (there === k) risk.nextDrive.push(id)
+    if (there === k) risk[m === 0 ? 'unprotected' : 'nextDrive'].push(id)
     for (const [node, shards] of held) {
       if (there - shards >= k) continue
       const ids = risk.nodes.get(node)
@@ -71,6 +73,8 @@ export function lossWarnings({ plan, placeable, risk, nameOf, refusesUnprotected
   else if (plan.m === 0 && refusesUnprotected) warnings.push('only one drive takes new shards: writes are refused, since nothing is written without redundancy where there was some')
   else if (plan.m === 0) warnings.push('new objects are kept once, without redundancy: the loss of a drive loses data (give ANVIL_DATA_DIRS more drives, or join more nodes)')
   if (risk.nextDrive.length > 0) warnings.push(`the loss of one more drive loses data: ${groupCount(risk.nextDrive)} can spare no shard until repaired`)
+  // while new ones are kept so, too, that was said
+  if (plan?.m !== 0 && risk.unprotected.length > 0) warnings.push(`the loss of a drive loses data: what lies in ${groupCount(risk.unprotected)} was written once, and is not re-encoded yet`)
   const nodes = new Set(placeable.map((drive) => drive.nodeId))
   if (plan !== null && plan.m > 0 && nodes.size === 1) {
     if (placeable.length > 1) warnings.push('all drives are on one host: the loss of the host loses data')
@@ -81,7 +85,7 @@ export function lossWarnings({ plan, placeable, risk, nameOf, refusesUnprotected
   }
   for (const [nodeId, ids] of risk.nodes) {
     // groups that are in danger anyway, and nodes that were named above
-    const more = ids.filter((id) => !risk.nextDrive.includes(id))
+    const more = ids.filter((id) => !risk.nextDrive.includes(id) && !risk.unprotected.includes(id))
     if (more.length > 0 && !warnings.some((line) => line.startsWith(`${nameOf(nodeId)} is not yet expendable`))) {
       warnings.push(`the loss of ${nameOf(nodeId)} loses data: ${groupCount(more)} could not be read without it`)
     }
