@@ -4,9 +4,12 @@ import { loadNative } from '../../src/shared/load-native.ts'
 import type { NodeProcess } from '../support/node-process.ts'
 import { untilStatus } from './status.ts'
 
+/** Asks the regional database. */
+export type Sql = <Row extends Record<string, unknown>>(query: string) => Promise<Row[]>
+
 /** `drive/blob/pg/index` of every shard that a live reference asks for. */
-async function wantedShards(node: NodeProcess): Promise<Set<string>> {
-  const rows = await node.sql<{ name: string }>(`
+export async function wantedShards(sql: Sql): Promise<Set<string>> {
+  const rows = await sql<{ name: string }>(`
     SELECT replace(member.drive::text, '-', '') || '/' || replace(b.blob_id::text, '-', '') || '/' || b.pg_id || '/' || (member.ordinal - 1) AS name
     FROM blobs b JOIN placement_groups g ON g.id = b.pg_id, unnest(g.members) WITH ORDINALITY AS member(drive, ordinal)
     WHERE b.refs > 0`)
@@ -14,8 +17,8 @@ async function wantedShards(node: NodeProcess): Promise<Set<string>> {
 }
 
 /** Every blob's reference count must be what objects and parts name, or 0 with a place in the queue. */
-async function checkReferences(node: NodeProcess): Promise<void> {
-  const wrong = await node.sql<{ blob_id: string; refs: number; named: string; queued: boolean }>(`
+export async function checkReferences(sql: Sql): Promise<void> {
+  const wrong = await sql<{ blob_id: string; refs: number; named: string; queued: boolean }>(`
     WITH named AS (
       SELECT bucket_id, content_id AS blob_id FROM objects WHERE body = 1
       UNION ALL
@@ -33,25 +36,36 @@ async function checkReferences(node: NodeProcess): Promise<void> {
  * every referenced shard must be there.
  */
 export async function accountForEveryShard(node: NodeProcess): Promise<{ shards: number }> {
-  await checkReferences(node)
+  const sql: Sql = (query) => node.sql(query)
+  await checkReferences(sql)
   let wanted = new Set<string>()
   await untilStatus(node, 'garbage and orphans are collected', async ({ metadata, driveStats }) => {
     if (metadata.garbage > 0 || metadata.repairs > 0) return false
-    wanted = await wantedShards(node)
+    wanted = await wantedShards(sql)
     return driveStats.reduce((sum, drive) => sum + drive.shards, 0) === wanted.size
   }, { timeoutMs: 90_000 })
-  await checkReferences(node)
-  const drives = await node.sql<{ drive_id: string; path: string; deployment_id: string }>(
-    'SELECT drive_id, path, deployment_id FROM drives, regional_marker WHERE state = 0')
+  await checkReferences(sql)
+  const drives = await drivesOf(sql)
   const { code } = await node.stop()
   assert.equal(code, 0, node.logTail())
+  const found = await foundShards(drives)
+  assert.deepEqual([...wanted].filter((name) => !found.has(name)), [], 'referenced shards that are not on their drive')
+  assert.deepEqual([...found].filter((name) => !wanted.has(name)), [], 'shards on the drives that nothing references')
+  return { shards: found.size }
+}
+
+type DriveRow = { drive_id: string; path: string; deployment_id: string }
+
+/** Those that are not lost. */
+export const drivesOf = (sql: Sql): Promise<DriveRow[]> => sql<DriveRow>('SELECT drive_id, path, deployment_id FROM drives, regional_marker WHERE state = 0')
+
+/** `drive/blob/pg/index` of everything that lies on these drives, whose nodes do not run. */
+export async function foundShards(drives: readonly DriveRow[]): Promise<Set<string>> {
   const found = new Set<string>()
   for (const drive of drives) {
     for (const name of await shardsOf(drive.path, drive.deployment_id.replaceAll('-', ''), drive.drive_id.replaceAll('-', ''))) found.add(name)
   }
-  assert.deepEqual([...wanted].filter((name) => !found.has(name)), [], 'referenced shards that are not on their drive')
-  assert.deepEqual([...found].filter((name) => !wanted.has(name)), [], 'shards on the drives that nothing references')
-  return { shards: found.size }
+  return found
 }
 
 let native: ReturnType<typeof loadNative> | null = null

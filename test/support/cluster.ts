@@ -5,7 +5,7 @@
 import { rmSync } from 'node:fs'
 import { Client, type QueryResultRow } from 'pg'
 import type { Member } from '../../src/main/membership/contract.ts'
-import { NodeProcess, type NodeOptions } from './node-process.ts'
+import { NodeProcess, type NodeHost, type NodeOptions } from './node-process.ts'
 import { startPostgres, type TestPostgres } from './postgres.ts'
 import { until } from './until.ts'
 
@@ -14,6 +14,8 @@ export interface ClusterOptions extends NodeOptions {
   nodes: number
   /** Environment of one node, by its number. */
   envOf?: (index: number) => Record<string, string> | undefined
+  /** Where the next node runs. @default loopback */
+  nextHost?: () => Promise<NodeHost>
   /** @default CLUSTER_REGION */
   region?: string
   /** The global database that several regions share; the cluster's own server then holds the regional one only. @default one of its own */
@@ -92,7 +94,7 @@ export class TestCluster {
   async prepare(args: readonly string[] = [], env: Record<string, string> = {}): Promise<NodeProcess> {
     const index = this.nodes.length
     const node = await NodeProcess.create({
-      drives: this.#options.drives, args,
+      drives: this.#options.drives, args, host: await this.#options.nextHost?.(),
       env: {
         ...this.#databases,
         REGION: this.#options.region ?? CLUSTER_REGION,

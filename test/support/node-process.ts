@@ -24,7 +24,18 @@ export interface NodeOptions {
   args?: readonly string[]
   /** More of the environment, or other values for it. */
   env?: Record<string, string>
+  /** Where it runs. @default this host, on loopback */
+  host?: NodeHost
 }
+
+/** A network of its own for a node: files and processes are this host's. */
+export interface NodeHost {
+  address: string
+  /** What runs a program there, as the child itself. */
+  command(program: string, args: readonly string[]): [string, string[]]
+}
+
+const LOOPBACK: NodeHost = { address: '127.0.0.1', command: (program, args) => [program, [...args]] }
 
 export interface Exit {
   code: number | null
@@ -55,6 +66,7 @@ export class NodeProcess {
   readonly logFile: string
   /** Changes hold from the next start on. */
   readonly env: Record<string, string>
+  readonly host: NodeHost
   readonly #args: readonly string[]
   #child: ChildProcess | null = null
   #exit: Promise<Exit> = Promise.resolve({ code: null, signal: null })
@@ -62,6 +74,7 @@ export class NodeProcess {
 
   private constructor(dir: string, ports: readonly number[], options: NodeOptions) {
     const [http, grpc, quic, metrics] = ports as [number, number, number, number]
+    const { address } = (this.host = options.host ?? LOOPBACK)
     this.dir = dir
     this.#args = options.args ?? ['--init-cluster']
     this.stateDir = join(dir, 'state')
@@ -69,9 +82,9 @@ export class NodeProcess {
     this.port = http
     this.logFile = join(dir, 'node.log')
     this.env = {
-      HTTP_BIND_ADDR: `127.0.0.1:${http}`,
-      GRPC_BIND_ADDR: `127.0.0.1:${grpc}`,
-      QUIC_BIND_ADDR: `/ip4/127.0.0.1/udp/${quic}/quic-v1`,
+      HTTP_BIND_ADDR: `${address}:${http}`,
+      GRPC_BIND_ADDR: `${address}:${grpc}`,
+      QUIC_BIND_ADDR: `/ip4/${address}/udp/${quic}/quic-v1`,
       ANVIL_METRICS_BIND_ADDR: `127.0.0.1:${metrics}`,
       ENABLE_MDNS: 'false',
       // tests count what lies on the drives
@@ -104,7 +117,7 @@ export class NodeProcess {
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${this.port}`
+    return `http://${this.host.address}:${this.port}`
   }
 
   get pid(): number {
@@ -133,7 +146,7 @@ export class NodeProcess {
   launch(): void {
     if (this.#child !== null) throw new Error('the node runs already')
     const log = openSync(this.logFile, 'a')
-    const child = spawn(ANVIL, this.#args, { cwd: this.dir, env: this.#environment(), stdio: ['ignore', log, log] })
+    const child = spawn(...this.host.command(ANVIL, this.#args), { cwd: this.dir, env: this.#environment(), stdio: ['ignore', log, log] })
     closeSync(log)
     live.add(this)
     this.#child = child
@@ -146,7 +159,7 @@ export class NodeProcess {
 
   /** Resolves at the first 200 of /-/readyz; rejects at once when the process ends before. */
   async untilReady(timeoutMs = START_TIMEOUT_MS): Promise<void> {
-    await until('the node is ready', async () => !this.running || (await statusOf(this.port, '/-/readyz')) === 200, {
+    await until('the node is ready', async () => !this.running || (await statusOf(this.port, '/-/readyz', this.host.address)) === 200, {
       timeoutMs, everyMs: 10, detail: () => this.logTail(),
     })
     if (!this.running) throw new Error(`the node ended before it was ready\n${this.logTail()}`)
@@ -230,7 +243,7 @@ export class NodeProcess {
   }
 
   async anvil(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-    const child = spawn(ANVIL, args, { cwd: this.dir, env: this.#environment(), stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(...this.host.command(ANVIL, args), { cwd: this.dir, env: this.#environment(), stdio: ['ignore', 'pipe', 'pipe'] })
     let stdout = ''
     let stderr = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
@@ -283,9 +296,9 @@ export class NodeProcess {
 }
 
 /** Status of a GET, 0 when nobody answers. */
-export function statusOf(port: number, path: string): Promise<number> {
+export function statusOf(port: number, path: string, host = '127.0.0.1'): Promise<number> {
   return new Promise((resolve) => {
-    const call = request({ host: '127.0.0.1', port, path, agent: false, timeout: 2000 }, (response) => {
+    const call = request({ host, port, path, agent: false, timeout: 2000 }, (response) => {
       response.resume()
       resolve(response.statusCode ?? 0)
     })

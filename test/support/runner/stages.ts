@@ -12,7 +12,7 @@ export interface Stage {
 
 const nodeStages: Record<'tidy' | 'unit' | 'integration' | 'e2e', NodeTestOptions> = {
   tidy: { patterns: ['test/tidy/**/*.test.ts'], concurrency: 2, timeoutMs: 60_000, idleMs: 90_000 },
-  unit: { patterns: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'bench/**/*.test.ts', 'test/sim/**/*.test.ts'], concurrency: 2, timeoutMs: 30_000, idleMs: 120_000 },
+  unit: { patterns: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'bench/**/*.test.ts', 'test/sim/**/*.test.ts', 'test/chaos/**/*.test.ts'], concurrency: 2, timeoutMs: 30_000, idleMs: 120_000 },
   integration: { patterns: ['test/integration/**/*.test.ts'], concurrency: 2, timeoutMs: 120_000, idleMs: 300_000 },
   e2e: { patterns: ['test/e2e/**/*.test.ts'], concurrency: 1, timeoutMs: 300_000, idleMs: 600_000 },
 }
