@@ -130,7 +130,7 @@ async function playFaults({ seed, minutes, faults }: CampaignOptions, stage: Sta
       try {
         await stage.untilWhole()
       } catch (error) {
-        stage.findings.add('full redundancy does not come back', String((error as Error).message).slice(0, 3000))
+        stage.findings.add('full redundancy does not come back', (error as Error).message.slice(0, 3000))
         continue
       }
     }
@@ -155,7 +155,7 @@ async function play({ weather, findings, taken }: Stage, fault: Fault, planned: 
   try {
     said = await planned.play()
   } catch (error) {
-    findings.add(`a fault that did not go as planned: ${fault.name}`, String((error as Error).message).slice(0, 3000))
+    findings.add(`a fault that did not go as planned: ${fault.name}`, (error as Error).message.slice(0, 3000))
   }
   weather.ends(planned.text)
   planned.nodes.forEach((i) => taken.delete(i))

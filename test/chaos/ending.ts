@@ -21,7 +21,7 @@ export async function checkEnding(stage: Stage, store: CheckedStore): Promise<vo
       const said = await work()
       console.log(`  ${what}${typeof said === 'string' ? `: ${said}` : ''} (${((performance.now() - began) / 1000).toFixed(1)} s)`)
     } catch (error) {
-      findings.add(`the end: ${what}`, String((error as Error).message).slice(0, 6000))
+      findings.add(`the end: ${what}`, (error as Error).message.slice(0, 6000))
     }
   }
   const sql: Sql = (query) => stage.sql(query)

@@ -1,7 +1,7 @@
 /** The cluster under test, and what a fault may do with it. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { TestCluster } from '../support/cluster.ts'
+import type { TestCluster } from '../support/cluster.ts'
 import type { NodeProcess } from '../support/node-process.ts'
 import { until } from '../support/until.ts'
 import { runNow } from '../e2e/status.ts'
@@ -11,6 +11,7 @@ import type { Weather } from './weather.ts'
 
 /** Others keep the machine busy. */
 const PATIENCE_MS = 180_000
+const MAX_STARTS = 5
 
 export type Row = Record<string, unknown>
 
@@ -81,12 +82,16 @@ export class Stage {
 
   async start(index: number): Promise<void> {
     const node = this.node(index)
-    node.launch()
-    try {
-      await node.untilReady(PATIENCE_MS)
-      this.#up.add(index)
-    } catch (error) {
-      this.findings.add('a node that does not start', `node ${index}: ${(error as Error).message}`)
+    // what starts services on a host starts it again
+    for (let tries = 0; tries < MAX_STARTS; tries++) {
+      if (!node.running) node.launch()
+      try {
+        await node.untilReady(PATIENCE_MS)
+        this.#up.add(index)
+        return
+      } catch (error) {
+        this.findings.add('a node that does not start', `node ${index}: ${(error as Error).message}`)
+      }
     }
   }
 
