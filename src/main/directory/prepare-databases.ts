@@ -93,22 +93,22 @@ async function begin(config: Config, { global, regional }: Servers, { logger, si
   await reached(regional, logger, signal, () => migrate(regional, MIGRATIONS.regional, logger))
   const { bootstrapAccessKey: accessKey, bootstrapSecretKey: secretKey } = config
   const credentials = accessKey !== null && secretKey !== null ? { accessKey, secretKey } : null
-  const { id, made } = await withClient(global, async (client) => {
+  const { id, made } = await reached(global, logger, signal, () => withClient(global, async (client) => {
     const begun = await beginDeployment(client, { ...config, credentials }, logger)
     await offerEndpoint(client, config.region, s3Endpoint(config))
     return begun
-  })
+  }))
   return { deploymentId: id, firstApp: made ? { ...made, created: true, file: credentials ? null : firstAppFile(config.stateDir).path } : keptApp(config) }
 }
 
 async function join(config: Config, servers: Servers, { logger, signal }: PrepareOptions): Promise<Begun> {
   const { global, regional, embedded } = servers
   const id = await waitForDeployment(config, servers, logger, signal)
-  await withClient(global, async (client) => {
+  await reached(global, logger, signal, () => withClient(global, async (client) => {
     await checkKeys(client, id, config.encryptionKeys)
     if (await isRegionRegistered(client, config.region)) return offerEndpoint(client, config.region, s3Endpoint(config))
     throw new DeploymentError(`region ${config.region} (REGION) is not registered: run \`anvil admin regions create --name ${config.region}\`, or correct REGION`)
-  })
+  }))
   await reached(regional, logger, signal, async () => {
     const state = await schemaState(regional, MIGRATIONS.regional)
     // The first node of a region finds its database empty. Elsewhere an operator decides when the schema changes.

@@ -15,6 +15,7 @@ import { withClient } from '../../../src/main/postgres/connection.ts'
 import { lockState, StateInUseError } from '../../../src/main/postgres/state-lock.ts'
 import { createKeyring, keyId } from '../../../src/main/secrets/keyring.ts'
 import { generateSecrets } from '../../../src/main/secrets/generated.ts'
+import { startFaultProxy } from '../../support/fault-proxy.ts'
 import { atEnd, initializedFolder, quiet, stateFolder, until, type StateFolder } from '../postgres/rig.ts'
 
 const secrets = generateSecrets()
@@ -147,5 +148,25 @@ describe('preparing databases', { concurrency: 3 }, () => {
     const first = await prepare(t, configOf(env(stateFolder(t))), { initCluster: true })
     assert.equal((await waiting).deploymentId, first.deploymentId)
     assert.ok(server.path)
+  })
+
+  test('a start goes on when its connection is lost in the middle, whatever it was asking', async (t) => {
+    const { env } = await servers(t)
+    const config = configOf(env(stateFolder(t)))
+    const { deploymentId } = await prepare(t, config, { initCluster: true })
+    const host = new URLSearchParams(config.globalDatabaseUrl!.split('?')[1]).get('host')!
+    const proxy = await startFaultProxy({ host, port: 5432, user: 'anvil', database: 'anvil_global' })
+    atEnd(t, () => proxy.close())
+    const throughProxy = `postgres://anvil@/anvil_global?host=${encodeURIComponent(proxy.config.host)}`
+    for (const initCluster of [true, false]) {
+      for (const asked of ['FROM encryption_keys', 'UPDATE regions SET endpoint']) {
+        let cuts = 0
+        proxy.fault = ({ direction, chunk }) => (direction === 'to-server' && chunk.includes(asked) && cuts++ === 0 ? { cutAfter: 0 } : 'pass')
+        const prepared = await prepare(t, configOf({ ...env(stateFolder(t)), GLOBAL_DATABASE_URL: throughProxy }), { initCluster })
+        assert.equal(prepared.deploymentId, deploymentId)
+        assert.equal(cuts, 2, `${asked} was asked again after the cut`)
+        await prepared.stop()
+      }
+    }
   })
 })
