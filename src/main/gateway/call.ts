@@ -9,6 +9,7 @@ import { authorize } from './auth/authorize.ts'
 import { digestBase64 } from './checksums.ts'
 import { type ErrorContext, errorElement } from './error-answer.ts'
 import { accessDenied, invalidRequest, malformedXml, noSuchBucket, S3Error, toS3Error } from './errors.ts'
+import type { GatewayLogger } from './handler.ts'
 import type { RequestHead } from './http/exchange.ts'
 import type { RequestHeaders } from './http/headers.ts'
 import type { RequestBody } from './http/request-body.ts'
@@ -20,6 +21,7 @@ import type { Query } from './request/query.ts'
 export interface CallComponents {
   store: ObjectStore
   directory: Directory
+  logger: Pick<GatewayLogger, 'warn'>
   region: string
   patienceMs: number
 }
@@ -54,6 +56,7 @@ export class OperationCall implements Call {
   readonly #operation: Operation
   readonly #errorContext: ErrorContext
   readonly #report: (error: S3Error) => void
+  readonly #logger: CallComponents['logger']
   #bucket: Bucket | null = null
 
   constructor(input: CallInput, components: CallComponents) {
@@ -72,6 +75,7 @@ export class OperationCall implements Call {
     this.#operation = input.operation
     this.#errorContext = input.errorContext
     this.#report = input.report
+    this.#logger = components.logger
   }
 
   get bucket(): Bucket {
@@ -88,7 +92,7 @@ export class OperationCall implements Call {
     }
     const bucket = await this.bucketNamed(this.bucketName)
     this.#bucket = bucket
-    if (bucket.region !== this.region && this.#operation.anyRegion !== true) throw permanentRedirect(bucket)
+    if (bucket.region !== this.region && this.#operation.anyRegion !== true) throw this.#redirect(bucket)
     this.checkOwner('x-amz-expected-bucket-owner', bucket)
     if (access.kind === 'own') return
     const on = access.on === 'key' ? this.key : access.on === 'prefix' ? (this.query.get('prefix') ?? '') : undefined
@@ -166,11 +170,30 @@ export class OperationCall implements Call {
     const expected = this.headers.get(header)
     if (expected !== undefined && expected !== ownerId(bucket.tenantId)) throw accessDenied()
   }
+
+  /** A row that holds no URL, written by hand, costs the client the endpoint, not the answer. */
+  #redirect(bucket: Bucket): S3Error {
+    const { region, regionEndpoint } = bucket
+    const host = hostOf(regionEndpoint)
+    if (host === null && regionEndpoint !== '') {
+      this.#logger.warn(
+        { requestId: this.requestId, region, endpoint: regionEndpoint },
+        `the endpoint of region ${region} is no URL: clients are told the region alone until \`anvil admin regions set-endpoint\` gives it one`,
+      )
+    }
+    return permanentRedirect(bucket, host)
+  }
+}
+
+/** Of an http or https URL; null for anything else. */
+function hostOf(endpoint: string): string | null {
+  const url = URL.parse(endpoint)
+  return url !== null && (url.protocol === 'http:' || url.protocol === 'https:') ? url.host : null
 }
 
 /** S3's Endpoint is a host; the port belongs to it here. Clients that ask a proxy may know another way: the region tells. */
-function permanentRedirect({ name, region, regionEndpoint }: Bucket): S3Error {
-  const endpoint = regionEndpoint === '' ? [] : [['Endpoint', new URL(regionEndpoint).host] as const]
+function permanentRedirect({ name, region }: Bucket, host: string | null): S3Error {
+  const endpoint = host === null ? [] : [['Endpoint', host] as const]
   return new S3Error('PermanentRedirect', 301, 'The bucket you are attempting to access must be addressed using the specified endpoint. Please send all future requests to this endpoint.', {
     elements: [...endpoint, ['Bucket', name], ['Region', region]],
     headers: [['x-amz-bucket-region', region]],

@@ -74,7 +74,7 @@ export class RequestHandler {
 
   async #answer(exchange: Exchange, context: ErrorContext, outcome: Outcome): Promise<Answer> {
     const { head } = exchange
-    const { directory, keys, region, s3Domain, store, patienceMs, now, draining } = this.#components
+    const { directory, keys, logger, region, s3Domain, store, patienceMs, now, draining } = this.#components
     const host = checkHead(head)
     const address = parseAddress(host, head.rawPath, s3Domain)
     if (!address.virtualHost && head.rawPath.startsWith('/-/')) return this.#probe(head, outcome)
@@ -100,7 +100,7 @@ export class RequestHandler {
       report: (error) => {
         this.#report(error, head, context, outcome)
       },
-    }, { store, directory, region, patienceMs })
+    }, { store, directory, logger, region, patienceMs })
     await call.admit()
     return operation.run(call)
   }

@@ -191,6 +191,23 @@ test('a bucket of another region says where it is', async () => {
   await assert.rejects(s3.send(new CopyObjectCommand({ Bucket, Key: 'x', CopySource: 'far-away/a' })), { name: 'NotImplemented' })
 })
 
+test('an endpoint that is no URL is left out of the redirect, and the log says so', async () => {
+  const { directory, lines, port } = harness
+  const made = await directory.createBucket({ name: 'far-away-too', tenantId: 1 as TenantId, region: 'mars' })
+  for (const regionEndpoint of ['mars.test', 'mars.test:9000', 'ftp://mars.test', 'http://']) {
+    directory.buckets.set('far-away-too', { ...made, regionEndpoint })
+    lines.length = 0
+    const socket = await RawSocket.open(port)
+    const redirect = await socket.send(signed({ method: 'GET', target: '/far-away-too?list-type=2' }).head).answer()
+    socket.close()
+    assert.equal(redirect.status, 301, regionEndpoint)
+    assert.equal(redirect.headers['x-amz-bucket-region'], 'mars')
+    assert.match(redirect.body, /<Code>PermanentRedirect<\/Code>.*<Bucket>far-away-too<\/Bucket><Region>mars<\/Region>/s)
+    assert.ok(!redirect.body.includes('<Endpoint>'), redirect.body)
+    assert.deepEqual(lines.filter(({ level }) => level === 'warn').map(({ message }) => /region mars is no URL/.test(message)), [true], JSON.stringify(lines))
+  }
+})
+
 test('an expected owner is compared', async () => {
   const { Owner } = await s3.send(new GetBucketAclCommand({ Bucket }))
   await s3.send(new ListObjectsV2Command({ Bucket, ExpectedBucketOwner: Owner!.ID }))
