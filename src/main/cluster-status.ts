@@ -77,7 +77,7 @@ function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }:
     deploymentId: input.deploymentId,
     region: input.region,
     nodeId: input.nodeId,
-    nodes: nodesOf(members, nodes, drives, input.region),
+    nodes: nodesOf(members, nodes, drives, input.region, input.problems()),
     redundancy: {
       code: code === null ? '' : `${code.k}+${code.m}`,
       objectsBelowFull: backlog.blobs,
@@ -103,26 +103,61 @@ function belowFull(group: PlacementGroup, code: ErasureCode | null, placeable: r
   return (code !== null && isNarrower(group, code)) || group.members.some((driveId) => !there.has(driveId))
 }
 
-function nodesOf(members: readonly Member[], registered: Registered, drives: readonly DriveRecord[], region: string): Node[] {
-  const nodes = members.map((member) => memberNode(member, drives))
+function nodesOf(
+  members: readonly Member[], registered: Registered, drives: readonly DriveRecord[], region: string, problems: readonly PeerProblem[],
+): Node[] {
+  const records = new Map(registered.map((record) => [record.nodeId, record]))
   const heardOf = new Set<string>(members.map((member) => member.nodeId))
-  for (const record of registered) if (!heardOf.has(record.nodeId)) nodes.push(registeredNode(record, drives, region))
-  return nodes.sort((a, b) => (a.id! < b.id! ? -1 : 1))
+  const others = [
+    ...members.filter(({ self }) => !self).map((member) => memberNode(member, records.get(member.nodeId), drives, problems)),
+    ...registered.filter(({ nodeId }) => !heardOf.has(nodeId)).map((record) => registeredNode(record, drives, region, problems)),
+  ]
+  const refusing = others.find(({ state }) => state === 'refused')
+  // each of two refuses the other: the one that is alone with it is no member of the others' cluster
+  const isAlone = refusing !== undefined && members.every((member) => member.self || !isThere(member))
+  const own = members.filter(({ self }) => self).map((member) => {
+    const node = memberNode(member, records.get(member.nodeId), drives, problems)
+    return isAlone ? { ...node, state: 'refused', problem: `is no member of the cluster: node ${refusing.id} ${refusing.problem}` } : node
+  })
+  return [...own, ...others].sort((a, b) => (a.id! < b.id! ? -1 : 1))
 }
 
 const STATE_BY_LEASE = { held: 'suspect', expired: 'dead', released: 'left' } as const
+/** Nodes that have one of these with each other are not of one cluster, however well they answer. */
+const REFUSALS = new Set<PeerProblem['kind']>(['wrong-secret', 'wrong-deployment', 'wrong-region', 'duplicate-node', 'protocol'])
 
-function registeredNode({ nodeId, zone, addrs, grpcAddr, version, lease }: NodeRecord, drives: readonly DriveRecord[], region: string): Node {
-  return { id: nodeId, region, zone, addrs, grpcAddr, version, state: STATE_BY_LEASE[lease], changedMs: 0, drives: drivesOf(nodeId, drives, new Map()) }
+function registeredNode(
+  { nodeId, zone, addrs, grpcAddr, version, lease }: NodeRecord, drives: readonly DriveRecord[], region: string, problems: readonly PeerProblem[],
+): Node {
+  const problem = lease === 'held' ? problemWith(nodeId, addrs, problems) : undefined
+  const state = problem !== undefined && REFUSALS.has(problem.kind) ? 'refused' : STATE_BY_LEASE[lease]
+  return {
+    id: nodeId, region, zone, addrs, grpcAddr, version, state, changedMs: 0, drives: drivesOf(nodeId, drives, new Map()), problem: problem?.text ?? '',
+  }
 }
 
-function memberNode({ nodeId, region, zone, addrs, grpcAddr, version, state, changedMs, drives }: Member, registered: readonly DriveRecord[]): Node {
+function memberNode(member: Member, record: NodeRecord | undefined, registered: readonly DriveRecord[], problems: readonly PeerProblem[]): Node {
+  const { nodeId, region, zone, addrs, grpcAddr, version, state, changedMs, drives } = member
   const announced = new Map(drives.map((drive) => [drive.driveId, drive]))
-  const there = state === 'alive' || state === 'suspect'
+  const problem = problemWith(nodeId, addrs, problems)
+  const isRefused = problem !== undefined && REFUSALS.has(problem.kind)
   return {
-    id: nodeId, region, zone, addrs, grpcAddr, version, state, changedMs,
-    drives: drivesOf(nodeId, registered, there ? announced : new Map()),
+    id: nodeId, region, zone, addrs, grpcAddr, version, changedMs,
+    // its lease says that it runs
+    state: state === 'dead' && isRefused && record?.lease === 'held' ? 'refused' : state,
+    drives: drivesOf(nodeId, registered, isThere(member) ? announced : new Map()),
+    // that one who is gone does not answer is no news
+    problem: isRefused || (isThere(member) && problem !== undefined) ? problem.text : '',
   }
+}
+
+const isThere = ({ state }: Member): boolean => state === 'alive' || state === 'suspect'
+
+/** Told of its id, or of one of its addresses with or without it; a refusal before anything else. */
+function problemWith(nodeId: NodeId, addrs: readonly string[], problems: readonly PeerProblem[]): PeerProblem | undefined {
+  const forms = new Set<string>([nodeId, ...addrs, ...addrs.map((addr) => `${addr}/p2p/${nodeId}`)])
+  const mine = problems.filter(({ peer }) => forms.has(peer))
+  return mine.find(({ kind }) => REFUSALS.has(kind)) ?? mine[0]
 }
 
 function drivesOf(nodeId: NodeId, registered: readonly DriveRecord[], announced: ReadonlyMap<DriveId, Member['drives'][number]>): Drive[] {

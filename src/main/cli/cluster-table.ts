@@ -19,6 +19,7 @@ export function clusterTable(status: ClusterStatus__Output, nowMs: number): stri
     `region ${status.region}, deployment ${status.deploymentId}, asked of ${status.nodeId}`,
     '',
     ...tableLines(nodes, ['node', 'state', 'since', 'zone', 'version', 'drives', 'used', 'address']),
+    ...status.nodes.filter(({ problem }) => problem !== '').map(({ id, problem }) => `node ${id} ${problem}`),
     '',
     ...tableLines(drives, ['drive', 'state', 'node', 'path', 'size', 'free']),
     '',

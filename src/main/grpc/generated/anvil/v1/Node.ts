@@ -13,8 +13,9 @@ export interface Node {
   'grpcAddr'?: (string);
   'version'?: (string);
   /**
-   * alive, suspect, dead, left. Of a node that is registered in the database and not heard of by the node that answers, its
-   * lease tells: suspect while it holds, dead when it ran out, left when it was given back.
+   * alive, suspect, dead, left, refused. Of a node that is registered in the database and not heard of by the node that
+   * answers, its lease tells: suspect while it holds, dead when it ran out, left when it was given back. refused: it runs and
+   * the two refuse each other, so that it is no member; of the node that answers: all others do.
    */
   'state'?: (string);
   /**
@@ -22,6 +23,10 @@ export interface Node {
    */
   'changedMs'?: (number | string);
   'drives'?: (_anvil_v1_Drive)[];
+  /**
+   * Why the node that answers cannot have it, or why others cannot have the node that answers; '' when all is well.
+   */
+  'problem'?: (string);
 }
 
 export interface Node__Output {
@@ -35,8 +40,9 @@ export interface Node__Output {
   'grpcAddr': (string);
   'version': (string);
   /**
-   * alive, suspect, dead, left. Of a node that is registered in the database and not heard of by the node that answers, its
-   * lease tells: suspect while it holds, dead when it ran out, left when it was given back.
+   * alive, suspect, dead, left, refused. Of a node that is registered in the database and not heard of by the node that
+   * answers, its lease tells: suspect while it holds, dead when it ran out, left when it was given back. refused: it runs and
+   * the two refuse each other, so that it is no member; of the node that answers: all others do.
    */
   'state': (string);
   /**
@@ -44,4 +50,8 @@ export interface Node__Output {
    */
   'changedMs': (number);
   'drives': (_anvil_v1_Drive__Output)[];
+  /**
+   * Why the node that answers cannot have it, or why others cannot have the node that answers; '' when all is well.
+   */
+  'problem': (string);
 }
