@@ -10,19 +10,27 @@ import { ADMIN_TOKEN_SECONDS, mintToken } from '../grpc/tokens.ts'
 export interface ClusterClient {
   /** @throws AdminError with a line for people */
   status(timeoutMs: number): Promise<ClusterStatus__Output>
-  /** Each change. @throws AdminError when the node does not answer any more */
+  /** Each change, over the end of tokens. @throws AdminError when the node does not answer any more */
   watch(): AsyncIterable<ClusterStatus__Output>
   renewToken(): Promise<void>
   close(): void
 }
 
-export async function clusterClient({ url, jwtSecret, caFile }: { url: string; jwtSecret: string; caFile: string | undefined }): Promise<ClusterClient> {
+export interface ClusterClientOptions {
+  url: string
+  jwtSecret: string
+  caFile?: string | undefined
+  /** How long a token holds. @default ADMIN_TOKEN_SECONDS */
+  tokenSeconds?: number
+}
+
+export async function clusterClient({ url, jwtSecret, caFile, tokenSeconds = ADMIN_TOKEN_SECONDS }: ClusterClientOptions): Promise<ClusterClient> {
   const { target, secure } = parseTarget(url)
   const ca = caFile === undefined ? null : await readFile(caFile)
   const client = new ClusterService(target, secure ? credentials.createSsl(ca) : ChannelCredentials.createInsecure())
   const metadata = new Metadata()
   const renewToken = async (): Promise<void> => {
-    const token = await mintToken(jwtSecret, { role: 'admin', subject: `anvil@${hostname()}` }, ADMIN_TOKEN_SECONDS)
+    const token = await mintToken(jwtSecret, { role: 'admin', subject: `anvil@${hostname()}` }, tokenSeconds)
     metadata.set('authorization', `Bearer ${token}`)
   }
   await renewToken()
@@ -35,13 +43,27 @@ export async function clusterClient({ url, jwtSecret, caFile }: { url: string; j
       })
     }),
     async *watch() {
-      const call = client.watchStatus({}, metadata)
-      try {
-        for await (const answer of call) yield answer as ClusterStatus__Output
-      } catch (error) {
-        throw failure(error as ServiceError, url)
-      } finally {
-        call.cancel()
+      let last = ''
+      for (let isOver = false; !isOver; ) {
+        isOver = true
+        let isAnswered = false
+        const call = client.watchStatus({}, metadata)
+        try {
+          for await (const answer of call) {
+            isAnswered = true
+            const text = JSON.stringify(answer)
+            // a new stream begins with the state now, which may be known
+            if (text !== last) yield answer as ClusterStatus__Output
+            last = text
+          }
+        } catch (error) {
+          // it was good a moment ago: it has expired
+          if (!isAnswered || (error as ServiceError).code !== code.UNAUTHENTICATED) throw failure(error as ServiceError, url)
+          await renewToken()
+          isOver = false
+        } finally {
+          call.cancel()
+        }
       }
     },
     close: () => client.close(),

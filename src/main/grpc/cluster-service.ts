@@ -5,6 +5,7 @@ import { requireAdministrator } from './caller.ts'
 import { toServiceError } from './errors.ts'
 import type { ClusterServiceHandlers } from './generated/anvil/v1/ClusterService.ts'
 import type { ClusterStatus } from './generated/anvil/v1/ClusterStatus.ts'
+import { expired } from './tokens.ts'
 import { unary } from './unary.ts'
 
 /** What assembles the state; it may ask the database. */
@@ -31,31 +32,51 @@ export function clusterService({ status, jwtSecret, logger, everyMs = 1000 }: Cl
   }
 }
 
-/** Ends when the client does. What a slow client has not taken yet is not piled up: it gets the newest when it reads on. */
+/**
+ * Ends when the client does, or with UNAUTHENTICATED when its token has expired. What a slow client has not taken yet is not
+ * piled up: it gets the newest when it reads on.
+ */
 async function watch(
   call: ServerWritableStream<unknown, ClusterStatus>, status: StatusSource, jwtSecret: string, everyMs: number,
 ): Promise<void> {
-  await requireAdministrator(call.metadata, jwtSecret)
+  const { expiresMs } = await requireAdministrator(call.metadata, jwtSecret)
+  const leftMs = (): number => expiresMs - Date.now()
   let last = ''
   while (!call.cancelled && !call.destroyed) {
     const now = await status()
+    if (leftMs() <= 0) throw expired()
     const text = JSON.stringify(now)
     if (text !== last && !call.cancelled) {
       last = text
-      if (!call.write(now)) await drained(call)
+      if (!call.write(now)) await drained(call, leftMs)
     }
-    await pause(call, everyMs)
+    await pause(call, Math.min(everyMs, leftMs()))
   }
   call.end()
 }
 
 const ENDED = ['cancelled', 'close', 'error'] as const
 
-function drained(call: ServerWritableStream<unknown, ClusterStatus>): Promise<void> {
-  return woken(call, (done) => {
-    call.once('drain', done)
-    return () => call.off('drain', done)
-  })
+/** A timer of more is none. */
+const MAX_TIMER_MS = 2 ** 31 - 1
+
+/** @throws TokenError when the token expires before the client reads on */
+async function drained(call: ServerWritableStream<unknown, ClusterStatus>, leftMs: () => number): Promise<void> {
+  let isDrained = false
+  const onDrain = (): void => void (isDrained = true)
+  call.once('drain', onDrain)
+  while (!isDrained && !call.cancelled && !call.destroyed) {
+    if (leftMs() <= 0) throw expired()
+    await woken(call, (done) => {
+      const timer = setTimeout(done, Math.min(leftMs(), MAX_TIMER_MS))
+      call.once('drain', done)
+      return () => {
+        clearTimeout(timer)
+        call.off('drain', done)
+      }
+    })
+  }
+  call.off('drain', onDrain)
 }
 
 function pause(call: ServerWritableStream<unknown, ClusterStatus>, ms: number): Promise<void> {

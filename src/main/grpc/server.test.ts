@@ -13,6 +13,7 @@ import type { App } from '../directory/contract.ts'
 import type { ClusterStatus } from './generated/anvil/v1/ClusterStatus.ts'
 import type { ClusterStatus__Output } from './generated/anvil/v1/ClusterStatus.ts'
 import { until } from '../../../test/support/until.ts'
+import { clusterClient } from '../cli/grpc-client.ts'
 import { startGrpcServer, type GrpcServer } from './server.ts'
 import { AuthService, ClusterService } from './services.ts'
 import { mintToken, verifyToken } from './tokens.ts'
@@ -74,7 +75,9 @@ const code = (expected: status) => (error: ServiceError) => {
 
 test("an app's credentials give a token, during rotation with either secret", async () => {
   for (const secret of APP.secrets) {
-    assert.deepEqual(await verifyToken(JWT_SECRET, await accessToken('APP1', secret)), { role: 'app', subject: 'APP1' })
+    const { role, subject, expiresMs } = await verifyToken(JWT_SECRET, await accessToken('APP1', secret))
+    assert.deepEqual({ role, subject }, { role: 'app', subject: 'APP1' })
+    assert.ok(expiresMs > Date.now() + 3_500_000)
   }
 })
 
@@ -125,6 +128,56 @@ test('a watch tells the state now and each change, and ends with its client', as
   await assert.rejects(async () => {
     for await (const answer of refused) assert.fail(`answered ${JSON.stringify(answer)}`)
   }, code(status.UNAUTHENTICATED))
+})
+
+/** A clock that is a minute late is forgiven: such a token holds for so many seconds. */
+const tokenFor = (seconds: number): Promise<string> => mintToken(JWT_SECRET, { role: 'admin', subject: 'test' }, seconds - 60)
+
+test('a watch ends when its token has expired, also where nobody reads', async () => {
+  const client = keep(new ClusterService(`127.0.0.1:${server.port}`, plain))
+  const calm = state
+  for (const isRead of [true, false]) {
+    // more than fits into any buffer on the way
+    if (!isRead) state = { ...calm, warnings: ['x'.repeat(3_000_000)] }
+    const call = client.watchStatus({}, bearer(await tokenFor(3)))
+    const ended = new Promise<ServiceError>((resolve) => call.on('error', resolve))
+    if (isRead) {
+      const answers: unknown[] = []
+      call.on('data', (answer) => answers.push(answer))
+      assert.equal((await ended).code, status.UNAUTHENTICATED)
+      assert.equal((await ended).details, 'the token has expired')
+      assert.equal(answers.length, 1)
+    } else {
+      await new Promise((resolve) => setTimeout(resolve, 4500))
+      call.on('data', () => {})
+      assert.equal((await ended).code, status.UNAUTHENTICATED)
+    }
+  }
+  state = calm
+})
+
+test('the client watches on over the end of its tokens, and shows each state once', async () => {
+  const client = await clusterClient({ url: `http://127.0.0.1:${server.port}`, jwtSecret: JWT_SECRET, tokenSeconds: 2 - 60 })
+  const calm = state
+  try {
+    const seen = client.watch()[Symbol.asyncIterator]()
+    assert.deepEqual((await seen.next()).value.nodes.length, 1)
+    const next = seen.next()
+    let isOver = false
+    void next.then(() => (isOver = true))
+    // by then the first token has expired, and the second
+    await new Promise((resolve) => setTimeout(resolve, 5500))
+    assert.equal(isOver, false, 'nothing has changed')
+    state = { ...calm, nodes: [] }
+    assert.deepEqual((await next).value.nodes, [])
+    await seen.return?.()
+  } finally {
+    state = calm
+    client.close()
+  }
+  const stranger = await clusterClient({ url: `http://127.0.0.1:${server.port}`, jwtSecret: 'another secret, as long as it must be', tokenSeconds: 60 })
+  await assert.rejects(stranger.watch()[Symbol.asyncIterator]().next(), /is JWT_SECRET that of the node/)
+  stranger.close()
 })
 
 test('a second server on the same address is an error', async () => {

@@ -21,6 +21,11 @@ export interface TokenClaims {
   subject: string
 }
 
+export interface VerifiedToken extends TokenClaims {
+  /** From then on it is refused, by the wall clock of this process in milliseconds. */
+  expiresMs: number
+}
+
 /** A token that is not ours, not signed by this secret, or over; for the client. */
 export class TokenError extends Error {
   override readonly name = 'TokenError'
@@ -36,17 +41,19 @@ export async function mintToken(jwtSecret: string, { role, subject }: TokenClaim
     .sign(Buffer.from(jwtSecret))
 }
 
+export const expired = (): TokenError => new TokenError('the token has expired')
+
 /** @throws TokenError */
-export async function verifyToken(jwtSecret: string, token: string): Promise<TokenClaims> {
+export async function verifyToken(jwtSecret: string, token: string): Promise<VerifiedToken> {
   try {
     const { payload } = await jwtVerify(token, Buffer.from(jwtSecret), {
       issuer: ISSUER, algorithms: [ALGORITHM], requiredClaims: ['exp', 'sub'], clockTolerance: CLOCK_TOLERANCE_SECONDS,
     })
     const role = payload['role']
     if (role !== 'app' && role !== 'admin') throw new TokenError('the token has no role')
-    return { role, subject: payload.sub! }
+    return { role, subject: payload.sub!, expiresMs: (payload.exp! + CLOCK_TOLERANCE_SECONDS) * 1000 }
   } catch (error) {
-    if (error instanceof errors.JWTExpired) throw new TokenError('the token has expired')
+    if (error instanceof errors.JWTExpired) throw expired()
     if (error instanceof errors.JOSEError) throw new TokenError('the token is not valid here')
     throw error
   }
