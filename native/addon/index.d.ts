@@ -124,8 +124,8 @@ export declare function forgetPg(pgId: number): void
 
 export declare function giveMemory(bytes: number): void
 
-/** Whether the shard lies there sealed and whole, by the index. */
-export declare function hasShard(driveId: string, shard: ShardName): Promise<boolean>
+/** Whether each shard lies there sealed and whole, by the index. */
+export declare function hasShards(driveId: string, shards: Array<ShardName>): Promise<Array<boolean>>
 
 export declare function init(options: NativeInit): void
 

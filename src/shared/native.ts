@@ -321,8 +321,8 @@ export interface Native extends NativePlane {
   listShards(driveId: string, cursor: string | null, limit: number, beforeMs: number): Promise<ShardPage>
   /** Durably removes shards (those that are not there are no error), on a drive of this node or of a peer. Refused with StaleGeneration where the drive was told a higher one. */
   deleteShards(driveId: string, shards: ShardName[], generations: number[]): Promise<void>
-  /** Whether the shard lies there sealed and whole (index only, no read of the data), on a drive of this node or of a peer. */
-  hasShard(driveId: string, shard: ShardName): Promise<boolean>
+  /** Whether each of the shards lies there sealed and whole (index only, no read of the data), on a drive of this node or of a peer. */
+  hasShards(driveId: string, shards: ShardName[]): Promise<boolean[]>
   scrub(driveId: string, cursor: string | null, maxBytes: number): Promise<ScrubStep>
   compact(driveId: string, maxBytes: number): Promise<CompactStep>
   setPg(definition: PgDefinition): void

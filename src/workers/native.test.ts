@@ -152,7 +152,7 @@ test('promises of a thread that ends, and of one that waits for nothing else', a
       worker.once('error', reject)
       worker.once('exit', resolve)
     })
-  const ask = `native.hasShard('${members[0]}', { bucketId: 1, blobId: '${newBlob()}', pgId: 1, index: 0 })`
+  const ask = `native.hasShards('${members[0]}', [{ bucketId: 1, blobId: '${newBlob()}', pgId: 1, index: 0 }])`
   assert.equal(await run(`for (let i = 0; i < 1000; i++) await ${ask}; process.exitCode = 7`), 7)
   assert.equal(await run(`for (let i = 0; i < 1000; i++) void ${ask}; process.exit(8)`), 8)
 })
@@ -198,7 +198,8 @@ test('damage is told and repaired; drives answer for themselves', async () => {
   const body = randomBytes(400_000)
   const { result } = await put(options(blobId), body)
   const name = { bucketId: 1, blobId, pgId: 1, index: 0 }
-  assert.equal(await native.hasShard(members[0]!, name), true)
+  assert.deepEqual(await native.hasShards(members[0]!, [name, { ...name, index: 5 }, { ...name, blobId: newBlob() }]), [true, false, false])
+  assert.deepEqual(await native.hasShards(members[0]!, []), [])
   const page = await native.listShards(members[0]!, null, 10_000, Date.now() + 60_000)
   assert.ok(page.shards.some((shard) => shard.blobId === blobId && shard.sealed))
   await assert.rejects(native.deleteShards(members[0]!, [name], [2]), refused('StaleGeneration'))
@@ -210,7 +211,7 @@ test('damage is told and repaired; drives answer for themselves', async () => {
   assert.deepEqual(await told, { ...name, driveId: members[0], reason: 'missing' })
   clearTimeout(alive)
   await native.rebuildShard(source(blobId, result), 0)
-  assert.equal(await native.hasShard(members[0]!, name), true)
+  assert.deepEqual(await native.hasShards(members[0]!, [name]), [true])
   assert.equal(native.driveMark(members[0]!, 'system'), null)
   await native.setDriveMark(members[0]!, 'system', '42')
   assert.equal(native.driveMark(members[0]!, 'system'), '42')

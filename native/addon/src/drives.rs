@@ -316,19 +316,20 @@ pub fn delete_shards<'env>(
     guard::later(env, deleting, |()| ())
 }
 
-/// Whether the shard lies there sealed and whole, by the index.
+/// Whether each shard lies there sealed and whole, by the index.
 #[napi]
-pub fn has_shard<'env>(
+pub fn has_shards<'env>(
     env: &'env Env,
     drive_id: String,
-    shard: ShardName,
-) -> napi::Result<PromiseRaw<'env, bool>> {
+    shards: Vec<ShardName>,
+) -> napi::Result<PromiseRaw<'env, Vec<bool>>> {
     let asking = async move {
         let drive = parse("driveId", &drive_id)?;
-        let has = engine()?.has_shards(&drive, vec![shard.key()?]).await?;
-        Ok(has == [true])
+        let keys = shards.iter().map(ShardName::key);
+        let keys = keys.collect::<Fallible<Vec<_>>>()?;
+        engine()?.has_shards(&drive, keys).await
     };
-    guard::later(env, asking, |has| has)
+    guard::later(env, asking, |held| held)
 }
 
 #[napi(ts_args_type = "driveId: string, cursor: string | null, maxBytes: number")]

@@ -19,7 +19,7 @@ import { isMine } from './shares.ts'
 import { tellGeneration } from './shard-removal.ts'
 
 export interface MoveOptions {
-  native: Pick<Native, 'rebuildShardOn' | 'hasShard' | 'deleteShards'>
+  native: Pick<Native, 'rebuildShardOn' | 'hasShards' | 'deleteShards'>
   metadata: Pick<ObjectMetadata,
     'identity' | 'nodes' | 'drives' | 'placementGroups' | 'beginMove' | 'giveUpMove' | 'replaceMember' | 'blobsOfGroup' | 'lease' | 'reportDamage'>
   groups: Pick<PlacementGroups, 'reload' | 'code' | 'codeOf' | 'winners'>
@@ -159,7 +159,8 @@ async function replaceMember(
 async function rebuildAll(
   { native, metadata, cluster }: MoveOptions, { group, index, to }: Move, rows: readonly BlobRow[], progress: Progress, signal: AbortSignal,
 ): Promise<void> {
-  const queue = [...rows]
+  const held = await native.hasShards(to, rows.map(({ bucketId, blobId, pgId }) => ({ bucketId, blobId, pgId, index })))
+  const queue = rows.filter((_, i) => !held[i])
   const others = group.members.filter((_, at) => at !== index)
   const enoughAnswer = (): boolean => {
     const reachable = new Set(cluster.reachable())
@@ -169,7 +170,6 @@ async function rebuildAll(
     for (let row = queue.shift(); row !== undefined && !signal.aborted; row = queue.shift()) {
       const { bucketId, blobId, pgId } = row
       try {
-        if (await native.hasShard(to, { bucketId, blobId, pgId, index })) continue
         await native.rebuildShardOn(storedBytes(row), index, to)
         count(progress, 'shards')
         count(progress, 'bytes', row.size)

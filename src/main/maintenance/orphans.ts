@@ -1,10 +1,11 @@
 /**
  * Collects what no row names: shards of writes whose commit never came, or of blobs that were re-encoded, and those of
- * drives that are no member of the group any more (DESIGN §13, rule 2). Each node looks at its own drives; each drive asks for its own old records by primary key; suspects are condemned first, judged after every
- * transaction that could still commit them has ended, and only then removed.
+ * drives that are no member of the group any more (DESIGN §13, rule 2). Each node looks at its own drives; each drive asks
+ * for its own old records by primary key; suspects are condemned first, judged after every transaction that could still
+ * commit them has ended, and only then removed.
  */
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
-import type { Native, ShardName, ShardRecord } from '../../shared/native.ts'
+import type { Native, ShardRecord } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
@@ -35,7 +36,6 @@ export interface OrphanOptions {
 const PAGE = 1000
 const IDLE_MS = 60_000
 const LEASE_MS = 120_000
-const ASKED_AT_ONCE = 32
 
 interface Pair {
   bucketId: BucketId
@@ -146,7 +146,7 @@ async function removeSuperseded(
       // what a drive has that is away nobody knows
       if (!reachable().includes(member)) continue
       const names = former.map(({ bucketId, blobId }) => ({ bucketId, blobId, pgId, index }))
-      const held = await heldBy(native, member, names)
+      const held = await native.hasShards(member, names)
       const done = names.filter((_, i) => held[i])
       if (done.length < names.length) {
         count(progress, 'shards of former members kept, which the member lacks', names.length - done.length)
@@ -158,14 +158,6 @@ async function removeSuperseded(
     }
   }
   return back
-}
-
-async function heldBy(native: Pick<Native, 'hasShard'>, driveId: DriveId, names: readonly ShardName[]): Promise<boolean[]> {
-  const held: boolean[] = []
-  for (let at = 0; at < names.length; at += ASKED_AT_ONCE) {
-    held.push(...(await Promise.all(names.slice(at, at + ASKED_AT_ONCE).map((name) => native.hasShard(driveId, name)))))
-  }
-  return held
 }
 
 const isSuspect = (shard: ShardRecord, row: BlobRow | null): boolean => row === null || row.pgId !== shard.pgId
@@ -192,13 +184,18 @@ async function forgetDone({ native, metadata, groups, reachable }: OrphanOptions
       const group = await groups.refresh(pgId)
       closed.set(pgId, group?.state === 'closed' ? group : null)
     }
-    const done: Pair[] = []
-    for (const pair of page) {
+    const candidates = page.flatMap((pair) => {
       const group = closed.get(pair.pgId) ?? null
-      if (group === null || !group.members.every((driveId) => here.has(driveId) || lost.has(driveId))) continue
-      const left = await Promise.all(group.members.map(async (driveId, index) => !lost.has(driveId) && (await native.hasShard(driveId, { ...pair, index }))))
-      if (!left.includes(true)) done.push(pair)
-    }
+      return group !== null && group.members.every((driveId) => here.has(driveId) || lost.has(driveId)) ? [{ pair, group }] : []
+    })
+    // each drive is asked once for all that it may hold
+    const asked = candidates.flatMap(({ pair, group }) => group.members.flatMap((driveId, index) => (lost.has(driveId) ? [] : [{ pair, driveId, index }])))
+    const left = new Set<Pair>()
+    await Promise.all([...Map.groupBy(asked, ({ driveId }) => driveId)].map(async ([driveId, list]) => {
+      const held = await native.hasShards(driveId, list.map(({ pair: { bucketId, blobId, pgId }, index }) => ({ bucketId, blobId, pgId, index })))
+      for (const [i, { pair }] of list.entries()) if (held[i]) left.add(pair)
+    }))
+    const done = candidates.map(({ pair }) => pair).filter((pair) => !left.has(pair))
     await metadata.forgetCondemned(done)
     if (page.length < PAGE) return
   }

@@ -96,7 +96,7 @@ async function repairOne(
   if (group!.incoming?.index === entry.index) return
   try {
     const shard = { bucketId: entry.bucketId, blobId: entry.blobId, pgId: entry.pgId, index: entry.index }
-    if (!MISSING.includes(entry.reason) || !(await native.hasShard(driveId, shard))) {
+    if (!MISSING.includes(entry.reason) || !(await native.hasShards(driveId, [shard]))[0]) {
       await native.rebuildShard(storedBytes(row), entry.index)
       count(progress, 'shards rebuilt')
     }

@@ -126,11 +126,11 @@ test('what one process writes lies on the drives of both, and both read it', asy
     assert.ok(body.equals(await read(blob)))
     assert.equal(await member.ask({ do: 'read', blob }), body.toString('base64'))
     const shard = { bucketId: 1, blobId: blob.blobId, pgId: 1, index: 1 }
-    assert.equal(await native.hasShard(there[0]!, shard), true)
-    assert.equal(await native.hasShard(there[1]!, shard), false)
+    assert.deepEqual(await native.hasShards(there[0]!, [shard]), [true])
+    assert.deepEqual(await native.hasShards(there[1]!, [shard]), [false])
     await assert.rejects(native.deleteShards(there[0]!, [shard], [4]), (error) => nativeErrorKind(error) === 'StaleGeneration')
     await native.deleteShards(there[0]!, [shard], [5])
-    assert.equal(await native.hasShard(there[0]!, shard), false)
+    assert.deepEqual(await native.hasShards(there[0]!, [shard]), [false])
     assert.ok(body.equals(await read(blob)), 'rebuilt')
   }
   const [stats] = native.planeStats()
@@ -169,7 +169,7 @@ test('a process that is killed is missed within seconds, and found again when it
   assert.ok(body.equals(await read(blob)))
   const weak = await write(body)
   assert.deepEqual([weak.missing, weak.belowQuorum], [[1, 3], true], 'half of the members is too little to acknowledge')
-  await assert.rejects(native.hasShard(there[0]!, { bucketId: 1, blobId: blob.blobId, pgId: 1, index: 1 }), (error) => nativeErrorKind(error) === 'ShardsUnavailable')
+  await assert.rejects(native.hasShards(there[0]!, [{ bucketId: 1, blobId: blob.blobId, pgId: 1, index: 1 }]), (error) => nativeErrorKind(error) === 'ShardsUnavailable')
 
   Object.assign(other, { processId: 'second', port: member.port })
   member = await new Member(other).started()
