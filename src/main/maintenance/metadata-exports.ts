@@ -21,6 +21,8 @@ export interface MetadataExportOptions {
   drives(): DriveId[]
   source: ExportSource
   periodMs: number
+  /** Wall clock in milliseconds. @default Date.now */
+  now?: () => number
 }
 
 /** Where an export comes from, and where its bytes go to. */
@@ -54,8 +56,8 @@ const FIRST_MS = 60_000
 const LOOK_MS = 15_000
 const RETRY_MS = 60_000
 
-export function metadataExports({ native, metadata, logger, drives, source, periodMs }: MetadataExportOptions): MetadataExports {
-  let dueMs = Date.now() + Math.min(FIRST_MS, periodMs)
+export function metadataExports({ native, metadata, logger, drives, source, periodMs, now = Date.now }: MetadataExportOptions): MetadataExports {
+  let dueMs = now() + Math.min(FIRST_MS, periodMs)
   let seen: string | null = null
   let stored: StoredExport[] = []
   // one at a time, also where an operator asks for one
@@ -92,7 +94,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
         const row = rows.get(blob.blobId)
         return row === undefined ? blob : placed(metadata, row)
       }))
-      return JSON.stringify(blobs) === JSON.stringify(one.blobs) ? one : { ...one, blobs, placedMs: Date.now() }
+      return JSON.stringify(blobs) === JSON.stringify(one.blobs) ? one : { ...one, blobs, placedMs: now() }
     }))
     await remember()
   }
@@ -107,7 +109,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
       const layouts = await source.write(gzip)
       await piped
       const blobs = await Promise.all(layouts.map((layout) => placed(metadata, layout)))
-      return { id, exportedMs, storedMs: Date.now(), placedMs: Date.now(), systemId, snapshot, blobs }
+      return { id, exportedMs, storedMs: now(), placedMs: now(), systemId, snapshot, blobs }
     })
     if (made.blobs.length > MAX_BLOBS) {
       for (const { blobId } of made.blobs) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
@@ -118,7 +120,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
     await remember()
     for (const { blobId } of gone.flatMap(({ blobs }) => blobs)) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
     seen = mark
-    dueMs = Date.now() + periodMs
+    dueMs = now() + periodMs
     logger.info({ export: made.id, bytes: bytesOf(made) }, 'the export of the metadata is stored on the drives')
     return made
   }
@@ -128,13 +130,13 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
       name: 'metadata export',
       idleMs: LOOK_MS,
       round: (progress) => inTurn(async () => {
-        if (Date.now() < dueMs) {
+        if (now() < dueMs) {
           await look()
           return false
         }
-        dueMs = Date.now() + Math.min(RETRY_MS, periodMs)
+        dueMs = now() + Math.min(RETRY_MS, periodMs)
         if (seen !== null && (await source.changeMark()) === seen) {
-          dueMs = Date.now() + periodMs
+          dueMs = now() + periodMs
           count(progress, 'unchanged')
           return false
         }

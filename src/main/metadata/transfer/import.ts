@@ -65,6 +65,14 @@ export async function importMetadata(databases: Databases, source: AsyncIterable
   return { head, rows }
 }
 
+/** Reads an export to its end without a database. @throws TransferError when it is no whole export of a version that can be read */
+export async function verifyExport(source: AsyncIterable<Buffer>): Promise<void> {
+  const reader = new ExportReader(source)
+  await reader.head()
+  let rows = 0
+  while ((await reader.next(rows)) !== null) rows += await countRows(reader)
+}
+
 /** The database at exactly the schema that the rows have; later migrations are applied to the rows afterwards. */
 async function prepareSchema(config: pg.ClientConfig, side: Side, head: ExportHead): Promise<void> {
   const known = migrationNames(MIGRATIONS[side])
