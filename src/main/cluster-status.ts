@@ -86,6 +86,7 @@ function assemble(input: ClusterStatusInput, { nodes, drives, groups, backlog }:
       bytesBelowFull: weak.reduce((sum, group) => sum + group.bytes, 0),
       singleDriveAtRisk: code === null || code.m === 0 || risk.nextDrive.length > 0 || risk.unprotected.length > 0,
       singleNodeAtRisk: code === null || code.keeps === 'drive' || risk.nodes.size > 0,
+      singleZoneAtRisk: code === null || code.keeps === 'drive' || (placeable.some(({ zone }) => zone !== '') && code.keeps !== 'zone') || risk.nodes.size > 0 || risk.zones.size > 0,
     },
     metadata: {
       global: { ...input.globalHealth(), embedded: input.embedded },

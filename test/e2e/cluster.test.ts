@@ -57,12 +57,30 @@ async function readAll(cluster: TestCluster, node: NodeProcess, or?: 503): Promi
   return readable
 }
 
+/** Groups with data and a code of six drives that have more shards in one zone than they may lose. */
+const CROWDED = `
+  SELECT g.id, n.zone FROM placement_groups g, unnest(g.members) AS member(drive_id) JOIN drives d USING (drive_id) JOIN nodes n USING (node_id)
+  WHERE g.k = 4 AND n.zone <> '' AND EXISTS (SELECT FROM blobs b WHERE b.pg_id = g.id AND b.refs > 0) GROUP BY g.id, n.zone, g.m HAVING count(*) > g.m`
+
+async function clusterStatus(node: NodeProcess): Promise<{ redundancy: { singleDriveAtRisk: boolean; singleNodeAtRisk: boolean; singleZoneAtRisk: boolean }; warnings: string[] }> {
+  const { code, stdout, stderr } = await node.anvil('cluster', 'status', '--json')
+  assert.equal(code, 0, stderr)
+  return JSON.parse(stdout)
+}
+
 // the tests are steps of one story: together they may take longer than one may
-describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, () => {
+describe('a cluster that grows to six in three zones and loses nodes', { timeout: 900_000 }, () => {
   let cluster: TestCluster
   before(async () => {
-    // one of them serves from threads of its own, which see the cluster through messages
-    cluster = await TestCluster.started({ nodes: 1, envOf: (index) => (index === 1 ? { ANVIL_GATEWAY_THREADS: '2' } : undefined) })
+    cluster = await TestCluster.started({
+      nodes: 1,
+      // two nodes in each zone; the seventh names none
+      envOf: (index) => ({
+        ...(index < 6 && { ANVIL_ZONE: 'abc'[Math.floor(index / 2)]! }),
+        // one of them serves from threads of its own, which see the cluster through messages
+        ...(index === 1 && { ANVIL_GATEWAY_THREADS: '2' }),
+      }),
+    })
     await cluster.first.s3().send(new CreateBucketCommand({ Bucket: BUCKET }))
     await write(cluster, cluster.first)
   })
@@ -87,6 +105,15 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
   test('what is written through one node is read through every other', async () => {
     for (const node of cluster.nodes) await write(cluster, node)
     for (const node of cluster.nodes) assert.equal(await readAll(cluster, node), written.size)
+  })
+
+  test('no group has more shards in a zone than it may lose, and the status says that a zone may go', async () => {
+    assert.deepEqual(await cluster.sql(CROWDED), [])
+    await until('any one zone may be lost', async () => {
+      for (const node of cluster.nodes) await node.adminSocket('POST', '/run-now')
+      return !(await clusterStatus(cluster.node(3))).redundancy.singleZoneAtRisk
+    }, { timeoutMs: 90_000, everyMs: 1000, detail: () => cluster.logTails() })
+    assert.match((await cluster.node(3).anvil('cluster', 'status')).stdout, /any one drive, node or zone may be lost/)
   })
 
   test('a bucket that is made through one node is there for the others at once', async () => {
@@ -122,7 +149,7 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
     await gateway.dispose()
   })
 
-  test('with two of six killed under load everything is read, and writes go on within seconds', async (t) => {
+  test('with two of six, a whole zone, killed under load everything is read, and writes go on within seconds', async (t) => {
     const survivors = cluster.nodes.slice(0, 4)
     const load = new Load({ bucket: BUCKET, nodes: () => survivors, perSecond: 50, sizes: LOAD_SIZES }, written)
     await sleep(2000)
@@ -137,6 +164,10 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
     // on a machine of its own it is a second: what began before the shard plane knew that two are gone
     assert.ok(lastMs < 6000, `a request that began ${lastMs} ms after the kill failed: ${JSON.stringify(load.failures(killedMs).at(-1))}\n${cluster.logTails()}`)
     for (const node of survivors.slice(0, 2)) assert.equal(await readAll(cluster, node), written.size)
+    await until('the status warns that nothing more may go', async () => {
+      const { redundancy, warnings } = await clusterStatus(cluster.node(1))
+      return redundancy.singleDriveAtRisk && redundancy.singleZoneAtRisk && warnings.some((line) => /^the loss of one more drive loses data: \d+ placement groups? can spare no shard/.test(line))
+    }, { everyMs: 1000, detail: () => cluster.logTails() })
   })
 
   test('with three of six killed reads answer 503 where shards are missing, never wrong bytes; all is well when one returns', async () => {
@@ -189,15 +220,23 @@ describe('a cluster that grows to six and loses nodes', { timeout: 900_000 }, ()
     await cluster.untilWhole()
   })
 
-  test('the first node is back in its cluster without any bootstrap address, also under a new address', async () => {
+  test('the first node is back in its cluster without any bootstrap address, also under a new address and in another zone', async (t) => {
     const { nodeId } = (await clusterState(cluster.first)).members.find((member) => member.addrs.includes(cluster.addressOf(cluster.first)))!
     await cluster.first.stop()
     cluster.first.env['QUIC_BIND_ADDR'] = '/ip4/127.0.0.1/udp/0/quic-v1'
+    cluster.first.env['ANVIL_ZONE'] = 'b'
     await cluster.first.start()
     await cluster.untilWhole()
     const again = (await clusterState(cluster.node(1))).members.find((member) => member.nodeId === nodeId)
     assert.equal(again?.state, 'alive')
     assert.ok(!again.addrs.includes('/ip4/127.0.0.1/udp/0/quic-v1'))
+    assert.equal(await readAll(cluster, cluster.first), written.size)
+    const crowded = await cluster.sql(CROWDED)
+    t.diagnostic(`${crowded.length} groups had three shards in its new zone`)
+    await until('no group has more than two there', async () => {
+      for (const node of cluster.nodes) await node.adminSocket('POST', '/run-now')
+      return (await cluster.sql(CROWDED)).length === 0
+    }, { timeoutMs: 120_000, everyMs: 1000, detail: () => cluster.logTails() })
     assert.equal(await readAll(cluster, cluster.first), written.size)
   })
 

@@ -28,6 +28,7 @@ export class TestCluster {
   readonly postgres: TestPostgres
   readonly nodes: NodeProcess[] = []
   readonly #options: ClusterOptions
+  #preparing: Promise<unknown> = Promise.resolve()
   readonly #databases: { GLOBAL_DATABASE_URL: string; REGIONAL_DATABASE_URL: string }
 
   private constructor(postgres: TestPostgres, options: ClusterOptions) {
@@ -91,7 +92,14 @@ export class TestCluster {
   }
 
   /** One more node with its folder and its settings; it does not run yet. */
-  async prepare(args: readonly string[] = [], env: Record<string, string> = {}): Promise<NodeProcess> {
+  prepare(args: readonly string[] = [], env: Record<string, string> = {}): Promise<NodeProcess> {
+    // one after the other, so that each has the number that it is found by
+    const prepared = this.#preparing.then(() => this.#prepare(args, env))
+    this.#preparing = prepared.catch(() => undefined)
+    return prepared
+  }
+
+  async #prepare(args: readonly string[], env: Record<string, string>): Promise<NodeProcess> {
     const index = this.nodes.length
     const node = await NodeProcess.create({
       drives: this.#options.drives, args, host: await this.#options.nextHost?.(),

@@ -13,8 +13,6 @@ export function clusterTable(status: ClusterStatus__Output, nowMs: number): stri
   const drives = status.nodes.flatMap((node) => node.drives.map((drive) => ({
     drive: drive.id, state: drive.state, node: node.id.slice(-8), path: drive.path || '-', size: formatBytes(drive.totalBytes), free: drive.freeBytes < 0 ? '-' : formatBytes(drive.freeBytes),
   })))
-  const risk = redundancy?.singleDriveAtRisk === true ? 'the loss of one drive can lose data'
-    : redundancy?.singleNodeAtRisk === true ? 'the loss of one node can lose data' : 'any one drive or node may be lost'
   return [
     `region ${status.region}, deployment ${status.deploymentId}, asked of ${status.nodeId}`,
     '',
@@ -23,12 +21,20 @@ export function clusterTable(status: ClusterStatus__Output, nowMs: number): stri
     '',
     ...tableLines(drives, ['drive', 'state', 'node', 'path', 'size', 'free']),
     '',
-    `redundancy  new objects ${redundancy?.code || 'none: writes are refused'}; ${risk}`,
+    `redundancy  new objects ${redundancy?.code || 'none: writes are refused'}; ${riskText(status)}`,
     `            ${redundancy?.objectsBelowFull ?? 0} objects below full redundancy (${redundancy?.shardsToRepair ?? 0} shards to repair), ${redundancy?.groupsBelowFull ?? 0} placement groups with ${formatBytes(redundancy?.bytesBelowFull ?? 0)}`,
     `databases   global ${database(metadata?.global)}, regional ${database(metadata?.regional)}`,
     ...status.warnings.map((warning) => `warning     ${warning}`),
     ...status.problems.map((problem) => `peer        ${problem.peer}: ${problem.text} (${problem.kind}, for ${age(nowMs - problem.sinceMs)})`),
   ]
+}
+
+function riskText({ redundancy, nodes }: ClusterStatus__Output): string {
+  const zoned = nodes.some(({ zone }) => zone !== '')
+  if (redundancy?.singleDriveAtRisk === true) return 'the loss of one drive can lose data'
+  if (redundancy?.singleNodeAtRisk === true) return 'the loss of one node can lose data'
+  if (!zoned) return 'any one drive or node may be lost'
+  return redundancy?.singleZoneAtRisk === true ? 'any one drive or node may be lost, the loss of a zone can lose data' : 'any one drive, node or zone may be lost'
 }
 
 function database(state: Database__Output | null | undefined): string {

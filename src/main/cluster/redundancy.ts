@@ -16,7 +16,7 @@ export interface RedundancyOptions {
 const EVERY_MS = 5000
 /** While no drive comes or goes, what is at risk changes slowly, and the groups are many. */
 const LOOK_AGAIN_MS = 30_000
-const NONE: LossRisk = { unreadable: [], nextDrive: [], unprotected: [], nodes: new Map() }
+const NONE: LossRisk = { unreadable: [], nextDrive: [], unprotected: [], nodes: new Map(), zones: new Map() }
 /** Groups that are looked into at a time; more are taken to hold data. */
 const MAX_LOOKED_INTO = 200
 
@@ -61,12 +61,12 @@ export class Redundancy {
 
   async #look(): Promise<void> {
     const { metadata, readable } = this.#options
-    const now = readable().map((drive) => drive.driveId).join()
+    const now = readable().map(({ driveId, nodeId, zone }) => `${driveId} ${nodeId} ${zone}`).join()
     if (now === this.#lookedAt && performance.now() - this.#lookedMs < LOOK_AGAIN_MS) return
     const groups = (await metadata.placementGroups()).filter((group) => !this.#empty.has(group.id))
     const drives = readable()
-    const first = lossRisk(groups, drives)
-    const endangered = new Set<number>([...first.unreadable, ...first.nextDrive, ...first.unprotected, ...[...first.nodes.values()].flat()])
+    const { unreadable, nextDrive, unprotected, nodes, zones } = lossRisk(groups, drives)
+    const endangered = new Set<number>([...unreadable, ...nextDrive, ...unprotected, ...[...nodes.values(), ...zones.values()].flat()])
     let looked = 0
     const held: PlacementGroup[] = []
     for (const group of groups) {

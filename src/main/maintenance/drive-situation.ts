@@ -30,6 +30,7 @@ export class DriveSituations {
     this.#standing.note()
     const look = await lookAtDrives(this.#options)
     const placeable = new Map(cluster.placeable().map((drive) => [drive.driveId, drive]))
+    const standing = this.#standing.of(look)
     const code = groups.code
     return {
       placeable: [...placeable.values()],
@@ -39,7 +40,8 @@ export class DriveSituations {
       gone: new Set([...look.gone].filter((driveId) => !placeable.has(driveId))),
       lost: look.lost,
       code,
-      settledCode: groups.codeOf(this.#standing.of(look)),
+      settledCode: groups.codeOf(standing),
+      whole: standing.length === placeable.size,
       fresh: code === null ? null : leastSurvived(groups.winners().map((members) =>
         lossesSurvived(code.k, members.flatMap((driveId) => placeable.get(driveId) ?? [])))),
     }

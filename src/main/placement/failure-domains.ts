@@ -19,7 +19,7 @@ interface Code {
 }
 
 /** Zones have names, nodes have ids: neither may stand for the other. */
-export const zoneOf = (drive: PlacementDrive): string => (drive.zone === '' ? `node ${drive.nodeId}` : `zone ${drive.zone}`)
+export const zoneOf = (drive: Pick<PlacementDrive, 'nodeId' | 'zone'>): string => (drive.zone === '' ? `node ${drive.nodeId}` : `zone ${drive.zone}`)
 
 /** A drive without a size counts as one byte, so that nothing is divided by zero. */
 export const weightOf = (drive: PlacementDrive): number => Math.max(drive.totalBytes, 1)

@@ -24,7 +24,7 @@ test('one host, one drive, none', () => {
 
 test('what is kept once is said to be that, and not to wait for a repair', () => {
   const once = group(1, 1, 0, 'n0d0')
-  assert.deepEqual(lossRisk([once], hosts(1)), { unreadable: [], nextDrive: [], unprotected: [1], nodes: new Map([['n0', [1]]]) })
+  assert.deepEqual(lossRisk([once], hosts(1)), { unreadable: [], nextDrive: [], unprotected: [1], nodes: new Map([['n0', [1]]]), zones: new Map() })
   assert.deepEqual(warnings(hosts(1), [once]), [
     'new objects are kept once, without redundancy: the loss of a drive loses data (give ANVIL_DATA_DIRS more drives, or join more nodes)',
   ])
@@ -55,4 +55,18 @@ test('groups in danger: unreadable, without a spare shard, dependent on a node',
     'the loss of one more drive loses data: 1 placement group can spare no shard until repaired',
     'the loss of node n0 loses data: 1 placement group could not be read without it',
   ])
+})
+
+test('zones: one that holds too much of new objects, one without which groups could not be read, all in one', () => {
+  const zoned = (...zones: string[]): PlacementDrive[] => zones.map((zone, i) => ({ driveId: `n${i}d0`, nodeId: `n${i}`, zone, totalBytes: TIB }))
+  const all = group(1, 4, 2, 'n0d0 n1d0 n2d0 n3d0 n4d0 n5d0')
+  assert.deepEqual(warnings(zoned('a', 'a', 'b', 'b', 'c', 'c'), [all]), [])
+  // a node was given another zone; new groups keep zones all the same
+  const relabelled = zoned('b', 'a', 'b', 'b', 'c', 'c', 'a', 'a')
+  assert.deepEqual([...lossRisk([all], relabelled).zones], [['b', [1]]])
+  assert.deepEqual(warnings(relabelled, [all]), ['the loss of zone b loses data: 1 placement group could not be read without it'])
+  assert.match(warnings(zoned('a', 'a', 'a', 'a', 'a', 'a', 'b')).join(), /^zone a is not yet expendable: it holds up to 6 of 4\+2/)
+  assert.deepEqual(warnings(zoned('a', 'a', 'a', 'a', 'a', 'a'), [all]), ['all drives are in zone a: the loss of the zone loses data'])
+  // a zone that is away leaves none to spare
+  assert.deepEqual(warnings(zoned('a', 'a', 'b', 'b'), [all]), ['the loss of one more drive loses data: 1 placement group can spare no shard until repaired'])
 })

@@ -1,6 +1,6 @@
-/** What a single loss could cost now: of one more drive, of one node. Pure. */
+/** What a single loss could cost now: of one more drive, of one node, of one zone. Pure. */
 import type { PlacementPlan } from './erasure-code.ts'
-import { boundsOf, type PlacementDrive } from './failure-domains.ts'
+import { boundsOf, zoneOf, type PlacementDrive } from './failure-domains.ts'
 
 /** A placement group with data in it. */
 export interface GroupAtStake {
@@ -11,7 +11,7 @@ export interface GroupAtStake {
 }
 
 /** A drive whose shards can be read now. */
-export type ReadableDrive = Pick<PlacementDrive, 'driveId' | 'nodeId'>
+export type ReadableDrive = Pick<PlacementDrive, 'driveId' | 'nodeId' | 'zone'>
 
 /** Ids of groups, by what endangers them. */
 export interface LossRisk {
@@ -23,32 +23,35 @@ export interface LossRisk {
   unprotected: number[]
   /** Node: groups that could not be read without it. */
   nodes: ReadonlyMap<string, number[]>
+  /** The same of zones that have a name. */
+  zones: ReadonlyMap<string, number[]>
 }
 
 /** Those of `groups` that are in danger. A member that cannot be read now counts as lost. */
 export function lossRisk(groups: readonly GroupAtStake[], readable: readonly ReadableDrive[]): LossRisk {
-  const nodeOf = new Map(readable.map((drive) => [drive.driveId, drive.nodeId]))
-  const risk = { unreadable: [] as number[], nextDrive: [] as number[], unprotected: [] as number[], nodes: new Map<string, number[]>() }
+  const places = new Map(readable.map((drive) => [drive.driveId, drive]))
+  const risk = {
+    unreadable: [] as number[], nextDrive: [] as number[], unprotected: [] as number[], nodes: new Map<string, number[]>(), zones: new Map<string, number[]>(),
+  }
   for (const { id, k, m, members } of groups) {
-    const held = new Map<string, number>()
-    for (const driveId of members) {
-      const node = nodeOf.get(driveId)
-      if (node !== undefined) held.set(node, (held.get(node) ?? 0) + 1)
-    }
-    const there = [...held.values()].reduce((sum, shards) => sum + shards, 0)
-    if (there < k) {
+    const there = members.flatMap((driveId) => places.get(driveId) ?? [])
+    if (there.length < k) {
       risk.unreadable.push(id)
       continue
     }
-    if (there === k) risk[m === 0 ? 'unprotected' : 'nextDrive'].push(id)
-    for (const [node, shards] of held) {
-      if (there - shards >= k) continue
-      const ids = risk.nodes.get(node)
-      if (ids === undefined) risk.nodes.set(node, [id])
-      else ids.push(id)
-    }
+    if (there.length === k) risk[m === 0 ? 'unprotected' : 'nextDrive'].push(id)
+    const spare = there.length - k
+    noteIndispensable(risk.nodes, id, spare, there.map(({ nodeId }) => nodeId))
+    noteIndispensable(risk.zones, id, spare, there.flatMap(({ zone }) => (zone === '' ? [] : zone)))
   }
   return risk
+}
+
+/** @param instances of a domain, one for each shard */
+function noteIndispensable(risk: Map<string, number[]>, id: number, spare: number, instances: readonly string[]): void {
+  const held = new Map<string, number>()
+  for (const instance of instances) held.set(instance, (held.get(instance) ?? 0) + 1)
+  for (const [instance, shards] of held) if (shards > spare) risk.set(instance, [...(risk.get(instance) ?? []), id])
 }
 
 export interface LossWarningsInput {
@@ -75,27 +78,49 @@ export function lossWarnings({ plan, placeable, risk, nameOf, refusesUnprotected
   if (risk.nextDrive.length > 0) warnings.push(`the loss of one more drive loses data: ${groupCount(risk.nextDrive)} can spare no shard until repaired`)
   // while new ones are kept so, too, that was said
   if (plan?.m !== 0 && risk.unprotected.length > 0) warnings.push(`the loss of a drive loses data: what lies in ${groupCount(risk.unprotected)} was written once, and is not re-encoded yet`)
-  const nodes = new Set(placeable.map((drive) => drive.nodeId))
-  if (plan !== null && plan.m > 0 && nodes.size === 1) {
+  const { nodes, zones } = beyondBounds(plan, placeable)
+  if (plan !== null && plan.m > 0 && nodes.all.size === 1) {
     if (placeable.length > 1) warnings.push('all drives are on one host: the loss of the host loses data')
     return warnings
   }
-  for (const [nodeId, shards] of notExpendable(plan, placeable)) {
+  for (const [nodeId, shards] of nodes.beyond) {
     warnings.push(`${nameOf(nodeId)} is not yet expendable: it holds up to ${shards} of ${plan!.k}+${plan!.m} shards of new objects, the loss of it loses data (more drives on other hosts change that)`)
   }
+  // of groups that are in danger anyway something was said
+  const said = new Set([...risk.nextDrive, ...risk.unprotected])
   for (const [nodeId, ids] of risk.nodes) {
-    // groups that are in danger anyway, and nodes that were named above
-    const more = ids.filter((id) => !risk.nextDrive.includes(id) && !risk.unprotected.includes(id))
-    if (more.length > 0 && !warnings.some((line) => line.startsWith(`${nameOf(nodeId)} is not yet expendable`))) {
-      warnings.push(`the loss of ${nameOf(nodeId)} loses data: ${groupCount(more)} could not be read without it`)
-    }
+    const more = ids.filter((id) => !said.has(id))
+    if (more.length > 0 && !nodes.beyond.has(nodeId)) warnings.push(`the loss of ${nameOf(nodeId)} loses data: ${groupCount(more)} could not be read without it`)
+  }
+  for (const [zone, shards] of zones.beyond) {
+    warnings.push(zones.all.size === 1 ? `all drives are in zone ${zone}: the loss of the zone loses data`
+      : `zone ${zone} is not yet expendable: it holds up to ${shards} of ${plan!.k}+${plan!.m} shards of new objects, the loss of it loses data (more drives in other zones change that)`)
+  }
+  for (const ids of risk.nodes.values()) for (const id of ids) said.add(id)
+  for (const [zone, ids] of risk.zones) {
+    const more = ids.filter((id) => !said.has(id))
+    if (more.length > 0 && !zones.beyond.has(zone)) warnings.push(`the loss of zone ${zone} loses data: ${groupCount(more)} could not be read without it`)
   }
   return warnings
 }
 
-/** Nodes that hold more shards of a new group than it may lose, and how many. */
-function notExpendable(plan: PlacementPlan | null, placeable: readonly PlacementDrive[]): [nodeId: string, shards: number][] {
-  if (plan === null || plan.m === 0 || plan.keeps !== 'drive') return []
+interface Crowded {
+  all: ReadonlySet<string>
+  /** Those that hold more shards of a new group than it may lose, and how many. */
+  beyond: ReadonlyMap<string, number>
+}
+
+/** Nodes by id; zones by name, and only those of several nodes. */
+function beyondBounds(plan: PlacementPlan | null, placeable: readonly PlacementDrive[]): { nodes: Crowded; zones: Crowded } {
+  const all = new Set(placeable.map((drive) => drive.nodeId))
+  const named = new Set(placeable.map(zoneOf))
+  if (plan === null || plan.m === 0) return { nodes: { all, beyond: new Map() }, zones: { all: named, beyond: new Map() } }
   const bounds = boundsOf(placeable, plan, plan.keeps)
-  return [...bounds.node].filter(([, shards]) => shards > plan.m)
+  const several = [...new Set(placeable.map(({ zone }) => zone))].filter((zone) =>
+    zone !== '' && new Set(placeable.filter((drive) => drive.zone === zone).map(({ nodeId }) => nodeId)).size > 1)
+  const held = several.map((zone) => [zone, bounds.zone.get(zoneOf({ zone, nodeId: '' }))!] as const)
+  return {
+    nodes: { all, beyond: new Map([...bounds.node].filter(([, shards]) => shards > plan.m)) },
+    zones: { all: named, beyond: new Map(held.filter(([, shards]) => shards > plan.m)) },
+  }
 }

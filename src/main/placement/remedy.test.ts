@@ -24,7 +24,7 @@ function situation(all: readonly PlacementDrive[], { gone = [], away = [], lost 
   const code = chooseErasureCode(placeable, 'auto')
   const places = new Map(all.map((drive) => [drive.driveId, drive]))
   return {
-    placeable, known: places, code, settledCode: chooseErasureCode(settled, 'auto'), lost: new Set(lost),
+    placeable, known: places, code, settledCode: chooseErasureCode(settled, 'auto'), whole: placeable.length === settled.length, lost: new Set(lost),
     gone: new Set(all.filter(({ nodeId }) => gone.includes(nodeId)).map(({ driveId }) => driveId)),
     fresh: code === null ? null : leastSurvived(allWinners(PLACEMENT_SLOTS, placeable, code).map((members) => lossesSurvived(code.k, members.map((id) => places.get(id)!)))),
   }
@@ -87,19 +87,36 @@ test('what only lasts for a reboot is no reason', () => {
   assert.equal(remedyFor(narrow, situation(six, { away: ['n5'] })).kind, 're-encode', 'what is narrower than both is widened meanwhile')
 })
 
+test('groups that came to lie on too few nodes or in too few zones are re-encoded, once nobody is away', () => {
+  const labels = ['a', 'a', 'b', 'b', 'c', 'c']
+  const group: GroupInNeed = { id: 1, k: 4, m: 2, members: ['n0d0', 'n1d0', 'n2d0', 'n3d0', 'n4d0', 'n5d0'] }
+  const six = hosts([1, 1, 1, 1, 1, 1], labels)
+  assert.equal(remedyFor(group, situation(six)).kind, 'none')
+  // the first node is in zone b now, and two more hosts make up for it
+  const relabelled = hosts([1, 1, 1, 1, 1, 1, 1, 1], ['b', ...labels.slice(1), 'a', 'c'])
+  assert.equal(remedyFor(group, situation(relabelled)).kind, 're-encode')
+  assert.equal(remedyFor(group, situation(relabelled, { away: ['n7'] })).kind, 'none')
+  assert.equal(remedyFor(group, situation(hosts([1, 1, 1, 1, 1, 1], ['b', ...labels.slice(1)]))).kind, 're-encode', 'into 3+2, which keeps the zones')
+  assert.equal(remedyFor(group, situation(hosts([1, 1, 1, 1, 1, 1], labels.map(() => 'a')))).kind, 'none', 'there is no better place')
+  // what was written on one host of six drives, when two more have joined
+  const old: GroupInNeed = { id: 1, k: 4, m: 2, members: hosts([6]).map(({ driveId }) => driveId) }
+  assert.equal(remedyFor(old, situation(hosts([6, 6, 6]))).kind, 're-encode')
+  assert.equal(remedyFor(old, situation(hosts([6]))).kind, 'none')
+})
+
 test('whatever dies: what was re-encoded stays, until drives come; and each remedy leads to more', () => {
   const cluster = fc.record({
     counts: fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 7 }),
     zones: fc.array(fc.constantFrom('', 'a', 'b', 'c'), { minLength: 7, maxLength: 7 }),
+    relabelled: fc.array(fc.constantFrom('', 'a', 'b', 'c'), { minLength: 7, maxLength: 7 }),
     dead: fc.array(fc.nat(6), { maxLength: 3 }),
     away: fc.array(fc.nat(6), { maxLength: 1 }),
     slot: fc.nat(PLACEMENT_SLOTS - 1),
   })
-  fc.assert(fc.property(cluster, ({ counts, zones, dead, away, slot }) => {
-    const all = hosts(counts, zones)
-    const now = situation(all, { gone: dead.map((i) => `n${i}`), away: away.map((i) => `n${i}`) })
+  fc.assert(fc.property(cluster, ({ counts, zones, relabelled, dead, away, slot }) => {
+    const now = situation(hosts(counts, relabelled), { gone: dead.map((i) => `n${i}`), away: away.map((i) => `n${i}`) })
     const places = (group: GroupInNeed): PlacementDrive[] => group.members.filter((id) => !now.gone.has(id)).map((id) => now.known.get(id)!)
-    let group = groupOf(all, slot)
+    let group = groupOf(hosts(counts, zones), slot)
     const codes = [`${group.k}+${group.m}`]
     for (let steps = 0; ; steps++) {
       assert.ok(steps < 8, `no end: ${codes.join(' ')}`)

@@ -1,10 +1,10 @@
 /**
- * What is to be done for a placement group that protects less than it could: because the drives allow a wider code, or
- * because members of it are gone for good (DESIGN §7). Pure.
+ * What is to be done for a placement group that protects less than it could: because the drives allow a wider code, because
+ * members of it are gone for good, or because too many of them are on one node or in one zone by now (DESIGN §7). Pure.
  *
- * The two directions cannot alternate. A group is widened into the code of now only where that code protects more, and a
- * group with dead members is re-encoded only where new groups outlive more losses in one domain and fewer in none; what is
- * written then has no dead member, and the very code that would be widened into.
+ * The directions cannot alternate. A group is widened into the code of now only where that code protects more; otherwise it
+ * is re-encoded only where new groups outlive more losses in one domain and fewer in none. What is written then has no dead
+ * member, the very code that would be widened into, and outlives what each new group does.
  */
 import { isNarrower, type ErasureCode } from './erasure-code.ts'
 import type { PlacementDrive } from './failure-domains.ts'
@@ -32,6 +32,8 @@ export interface DriveSituation {
   code: ErasureCode | null
   /** The code once those are back that are away and not gone for good: what only lasts for a reboot is no reason to re-encode. */
   settledCode: ErasureCode | null
+  /** Whether no drive is away that may come back. */
+  whole: boolean
   /** What each new group outlives. */
   fresh: LossesSurvived | null
 }
@@ -56,7 +58,7 @@ export function remedyFor(group: GroupInNeed, situation: DriveSituation, noRoom 
   const dead = group.members.some((driveId) => gone.has(driveId) || lost.has(driveId))
   if (!dead) {
     const wider = code !== null && isNarrower(group, code) && (settledCode === null || isNarrower(group, settledCode))
-    return wider ? { kind: 're-encode' } : { kind: 'none' }
+    return wider || misplaced(group, situation) ? { kind: 're-encode' } : { kind: 'none' }
   }
   const { first, survived } = afterMoves(group, situation)
   // fewer than k are left: nothing can be read until one of them comes back after all
@@ -66,6 +68,16 @@ export function remedyFor(group: GroupInNeed, situation: DriveSituation, noRoom 
   if (better && lasting && !noRoom) return { kind: 're-encode' }
   if (first !== null) return { kind: 'move', ...first }
   return better && !lasting ? { kind: 'wait' } : { kind: 'none' }
+}
+
+/**
+ * Whether new groups outlive more, although none of its members is gone: a node was given another zone, or what was one host
+ * has become several.
+ */
+function misplaced(group: GroupInNeed, situation: DriveSituation): boolean {
+  const { fresh, whole } = situation
+  const survived = lossesSurvived(group.k, placesOf(group.members, situation))
+  return whole && fresh !== null && survived !== null && survivesMore(fresh, survived)
 }
 
 /** Where the shards are that are not gone. */

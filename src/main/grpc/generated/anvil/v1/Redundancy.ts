@@ -22,6 +22,10 @@ export interface Redundancy {
    */
   'groupsBelowFull'?: (number | string);
   'bytesBelowFull'?: (number | string);
+  /**
+   * The same of a single zone; a node without ANVIL_ZONE is a zone of its own.
+   */
+  'singleZoneAtRisk'?: (boolean);
 }
 
 export interface Redundancy__Output {
@@ -45,4 +49,8 @@ export interface Redundancy__Output {
    */
   'groupsBelowFull': (number);
   'bytesBelowFull': (number);
+  /**
+   * The same of a single zone; a node without ANVIL_ZONE is a zone of its own.
+   */
+  'singleZoneAtRisk': (boolean);
 }
