@@ -95,7 +95,7 @@ export class TestCluster {
   prepare(args: readonly string[] = [], env: Record<string, string> = {}): Promise<NodeProcess> {
     // one after the other, so that each has the number that it is found by
     const prepared = this.#preparing.then(() => this.#prepare(args, env))
-    this.#preparing = prepared.catch(() => undefined)
+    this.#preparing = prepared.catch(() => undefined) // who asked for it is told
     return prepared
   }
 
