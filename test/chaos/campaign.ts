@@ -37,6 +37,8 @@ const MAX_FAULTS = 2
 const PACES = { ANVIL_ORPHAN_AGE_SECS: '5', ANVIL_REPAIR_DELAY_SECS: '2', ANVIL_SCRUB_PERIOD_SECS: '300' }
 const HURRY_MS = 7000
 const CHECK_MS = 60_000
+/** Others keep the machine busy. */
+const START_MS = 180_000
 const RECOVERY_MS = 2000
 const SLOW_MS = 2000
 
@@ -77,9 +79,8 @@ export async function runCampaign(options: CampaignOptions): Promise<number> {
     timers.forEach((timer) => clearInterval(timer))
     memory.stop()
     stage.close()
-    const keep = findings.total > 0 && process.env['E2E_KEEP'] === '1'
-    if (smallDrive !== null && !keep) await unmountAfter(cluster, smallDrive)
-    else await cluster.dispose()
+    if (smallDrive !== null) await unmount(cluster, smallDrive)
+    await cluster.dispose()
   }
 }
 
@@ -87,27 +88,31 @@ async function startCluster({ nodes, network }: CampaignOptions): Promise<{ clus
   const cluster = await TestCluster.created({
     nodes, nextHost: network?.places(), env: PACES, envOf: (index) => (index === 1 ? { ANVIL_GATEWAY_THREADS: '1' } : undefined),
   })
+  let smallDrive: number | null = null
   try {
-    await cluster.add(['--init-cluster'])
+    await cluster.prepare(['--init-cluster'])
     while (cluster.nodes.length < nodes) await cluster.prepare()
-    const mounted = process.getuid?.() === 0 && (await mountSmallDrive(cluster.nodes.at(-1)!, SMALL_DRIVE_BYTES))
-    await Promise.all(cluster.nodes.slice(1).map((node) => node.start()))
-    await cluster.untilWhole(cluster.nodes, 120_000)
-    return { cluster, smallDrive: mounted ? nodes - 1 : null }
+    if (process.getuid?.() === 0 && (await mountSmallDrive(cluster.nodes.at(-1)!, SMALL_DRIVE_BYTES))) smallDrive = nodes - 1
+    for (const node of cluster.nodes) {
+      node.launch()
+      await node.untilReady(START_MS)
+    }
+    await cluster.untilWhole(cluster.nodes, START_MS)
+    return { cluster, smallDrive }
   } catch (error) {
+    if (smallDrive !== null) await unmount(cluster, smallDrive)
     await cluster.dispose()
     throw error
   }
 }
 
-async function unmountAfter(cluster: TestCluster, smallDrive: number): Promise<void> {
+async function unmount(cluster: TestCluster, smallDrive: number): Promise<void> {
   const node = cluster.node(smallDrive)
   if (node.running) {
     node.signal('SIGCONT')
     await node.kill()
   }
   await unmountSmallDrive(node)
-  await cluster.dispose()
 }
 
 /** One after the other, sometimes two at once. Answers those after which requests were slow to go on. */
