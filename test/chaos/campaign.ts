@@ -155,7 +155,8 @@ async function play({ weather, findings, taken }: Stage, fault: Fault, planned: 
   const fromMs = performance.now()
   weather.begins(planned.text)
   planned.nodes.forEach((i) => taken.add(i))
-  const others = taken.size > planned.nodes.length
+  const { begun } = weather
+  const alone = weather.running === 1
   let said: string | void = undefined
   try {
     said = await planned.play()
@@ -164,7 +165,7 @@ async function play({ weather, findings, taken }: Stage, fault: Fault, planned: 
   }
   weather.ends(planned.text)
   planned.nodes.forEach((i) => taken.delete(i))
-  const measured = planned.survivable && !others
+  const measured = planned.survivable && alone && weather.begun === begun
   const troubleMs = measured ? weather.troubleMs(fromMs, performance.now(), (node) => !planned.nodes.includes(node), SLOW_MS) : 0
   const line = `${began}–${at(beganMs)} ${fault.name}: ${planned.text}${said === undefined ? '' : `; ${said}`}${measured ? `; the last request through others that failed or was slow began ${Math.round(troubleMs)} ms after` : ''}`
   if (troubleMs > RECOVERY_MS) losers.push(line)

@@ -14,11 +14,18 @@ const CALM_AFTER_MS = 20_000
 
 export class Weather {
   readonly outcomes: Outcome[] = []
+  /** So many have begun. */
+  begun = 0
   readonly #faults = new Set<string>()
   #lastMs = -Infinity
 
   begins(fault: string): void {
+    this.begun++
     this.#faults.add(fault)
+  }
+
+  get running(): number {
+    return this.#faults.size
   }
 
   ends(fault: string): void {
