@@ -14,7 +14,7 @@ import { MemoryWatch, readLogs } from './health.ts'
 import type { ChaosNetwork } from './network.ts'
 import { Random } from './random.ts'
 import { Stage } from './stage.ts'
-import { isFailure, Weather } from './weather.ts'
+import { isFailure, type Outcome, Weather } from './weather.ts'
 import { Workload } from './workload.ts'
 
 export interface CampaignOptions {
@@ -166,10 +166,17 @@ async function play({ weather, findings, taken }: Stage, fault: Fault, planned: 
   weather.ends(planned.text)
   planned.nodes.forEach((i) => taken.delete(i))
   const measured = planned.survivable && alone && weather.begun === begun
-  const troubleMs = measured ? weather.troubleMs(fromMs, performance.now(), (node) => !planned.nodes.includes(node), SLOW_MS) : 0
-  const line = `${began}–${at(beganMs)} ${fault.name}: ${planned.text}${said === undefined ? '' : `; ${said}`}${measured ? `; the last request through others that failed or was slow began ${Math.round(troubleMs)} ms after` : ''}`
-  if (troubleMs > RECOVERY_MS) losers.push(line)
+  const trouble = measured ? weather.trouble(fromMs, performance.now(), (node) => !planned.nodes.includes(node), SLOW_MS) : { failed: [], slow: [] }
+  const lastMs = Math.max(0, ...trouble.failed.map((one) => one.beganMs - fromMs))
+  const line = `${began}–${at(beganMs)} ${fault.name}: ${planned.text}${said === undefined ? '' : `; ${said}`}${measured ? `; through others ${toldOf(trouble.failed, fromMs, 'failed')}, ${toldOf(trouble.slow, fromMs, 'slow')}` : ''}`
+  if (lastMs > RECOVERY_MS) losers.push(line)
   console.log(line)
+}
+
+/** How many, and when the last of them began. */
+function toldOf(outcomes: readonly Outcome[], fromMs: number, what: string): string {
+  const last = outcomes.at(-1)
+  return last === undefined ? `0 ${what}` : `${outcomes.length} ${what} (the last, ${last.what} ${last.status} ${last.code}, began ${Math.round(last.beganMs - fromMs)} ms after and took ${Math.round(last.tookMs)} ms)`
 }
 
 const at = (beganMs: number): string => `${((performance.now() - beganMs) / 1000).toFixed(1)} s`

@@ -5,6 +5,7 @@ export interface Outcome {
   node: number
   what: string
   status: number
+  code: string
   beganMs: number
   tookMs: number
 }
@@ -39,13 +40,13 @@ export class Weather {
   }
 
   note(node: number, what: string, answer: Answer): void {
-    this.outcomes.push({ node, what, status: answer.whole || answer.status >= 400 ? answer.status : 0, beganMs: answer.beganMs, tookMs: answer.headMs - answer.beganMs })
+    this.outcomes.push({ node, what, status: answer.whole || answer.status >= 400 ? answer.status : 0, code: answer.code || answer.failure, beganMs: answer.beganMs, tookMs: answer.headMs - answer.beganMs })
   }
 
-  /** After a fault that began at `fromMs`: when the last request to these nodes began that failed or took longer than `slowMs`; 0 if none. */
-  troubleMs(fromMs: number, toMs: number, nodes: (node: number) => boolean, slowMs: number): number {
-    const bad = this.outcomes.filter((one) => one.beganMs >= fromMs && one.beganMs < toMs && nodes(one.node) && (isFailure(one) || one.tookMs > slowMs))
-    return Math.max(0, ...bad.map(({ beganMs }) => beganMs - fromMs))
+  /** Of the requests to these nodes that began in a time: those that failed, and those that took longer than `slowMs`. */
+  trouble(fromMs: number, toMs: number, nodes: (node: number) => boolean, slowMs: number): { failed: Outcome[]; slow: Outcome[] } {
+    const asked = this.outcomes.filter((one) => one.beganMs >= fromMs && one.beganMs < toMs && nodes(one.node)).toSorted((a, b) => a.beganMs - b.beganMs)
+    return { failed: asked.filter(isFailure), slow: asked.filter((one) => !isFailure(one) && one.tookMs > slowMs) }
   }
 }
 
