@@ -5,13 +5,13 @@
  */
 import { Swim } from '../../src/main/gossip/swim.ts'
 import type { Message, Output, SwimConfig } from '../../src/main/gossip/contract.ts'
-import { messageBytes } from '../../src/main/gossip/message-codec.ts'
 import { signRecord } from '../../src/main/gossip/record-codec.ts'
 import { NodeNumbers, Table } from '../../src/main/gossip/table.ts'
 import { viewOf } from '../../src/main/gossip/view.ts'
 import type { DriveId, NodeId } from '../../src/shared/ids.ts'
 import type { MemberRecord } from '../../src/main/membership/contract.ts'
 import { mulberry32 } from '../support/random.ts'
+import { TrafficMeter } from './traffic.ts'
 
 export interface SimNode {
   readonly index: number
@@ -29,6 +29,8 @@ export interface SimNode {
   mail: { from: SimNode; message: Message }[]
   tickAtMs: number
   startedMs: number
+  /** When it was killed or had left. */
+  endedMs: number
   sentMessages: number
   sentBytes: number
 }
@@ -47,6 +49,8 @@ export interface NetworkOptions {
 
 const STREAM_RETRY_MS = 200
 const STREAM_TRIES = 6
+/** Entries sent to so young a node are the table that it came for. */
+const NEWCOMER_MS = 1000
 /** What the sockets of a node that does not run hold for it. */
 const MAX_MAIL = 4096
 
@@ -54,8 +58,7 @@ export class Network {
   nowMs = 0
   readonly nodes: SimNode[] = []
   readonly random: () => number
-  /** By message kind. */
-  readonly sent = new Map<string, { messages: number; bytes: number }>()
+  readonly sent = new TrafficMeter()
   private readonly byId = new Map<NodeId, SimNode>()
   private readonly queue: (Event[] | undefined)[] = []
   private readonly numbers = new NodeNumbers()
@@ -84,6 +87,7 @@ export class Network {
 
   kill(node: SimNode): void {
     node.running = false
+    node.endedMs = this.nowMs
     node.mail = []
   }
 
@@ -142,6 +146,7 @@ export class Network {
       mail: [],
       tickAtMs: Infinity,
       startedMs: this.nowMs,
+      endedMs: Infinity,
       sentMessages: 0,
       sentBytes: 0,
     }
@@ -199,13 +204,8 @@ export class Network {
   }
 
   private send(from: SimNode, to: SimNode | undefined, message: Message, isStream: boolean): void {
-    const bytes = messageBytes(message)
     from.sentMessages++
-    from.sentBytes += bytes
-    const kind = this.sent.get(message.kind) ?? { messages: 0, bytes: 0 }
-    kind.messages++
-    kind.bytes += bytes
-    this.sent.set(message.kind, kind)
+    from.sentBytes += this.sent.add(message, to !== undefined && to.startedMs > 0 && this.nowMs - to.startedMs < NEWCOMER_MS)
     if (from.cutUntilMs > this.nowMs) {
       if (from.outbox.length < MAX_MAIL) from.outbox.push(() => this.transmit(from, to, message, isStream))
     } else this.transmit(from, to, message, isStream)

@@ -1,5 +1,6 @@
 /** Many seeds' outcomes in a few figures. */
 import type { Outcome } from './scenario.ts'
+import { addUp, type Count, type Traffic } from './traffic.ts'
 
 interface Spread {
   count: number
@@ -26,21 +27,14 @@ export interface Summary {
   messagesPerNodeSecond: number
   bytesPerNodeSecond: number
   maxBytesPerNodeSecond: number
-  byKind: Record<string, { messages: number; bytes: number }>
+  nodeSeconds: number
+  traffic: Traffic
 }
 
 export function summarize(runs: readonly { seed: number; outcome: Outcome }[]): Summary {
   const outcomes = runs.map(({ outcome }) => outcome)
   const spreadOf = (pick: (outcome: Outcome) => number[]): Spread => spread(outcomes.flatMap(pick))
   const total = (pick: (outcome: Outcome) => number): number => outcomes.reduce((sum, outcome) => sum + pick(outcome), 0)
-  const byKind: Summary['byKind'] = {}
-  for (const { byKind: kinds } of outcomes) {
-    for (const [kind, { messages, bytes }] of Object.entries(kinds)) {
-      const sum = (byKind[kind] ??= { messages: 0, bytes: 0 })
-      sum.messages += messages
-      sum.bytes += bytes
-    }
-  }
   return {
     seeds: runs.length,
     detectedMs: spreadOf(({ detectedMs }) => detectedMs),
@@ -58,7 +52,8 @@ export function summarize(runs: readonly { seed: number; outcome: Outcome }[]): 
     messagesPerNodeSecond: total(({ messagesPerNodeSecond }) => messagesPerNodeSecond) / runs.length,
     bytesPerNodeSecond: total(({ bytesPerNodeSecond }) => bytesPerNodeSecond) / runs.length,
     maxBytesPerNodeSecond: Math.max(...outcomes.map(({ maxBytesPerNodeSecond }) => maxBytesPerNodeSecond)),
-    byKind,
+    nodeSeconds: total(({ nodeSeconds }) => nodeSeconds),
+    traffic: addUp(outcomes.map(({ traffic }) => traffic)),
   }
 }
 
@@ -79,9 +74,14 @@ export function printReport(summary: Summary, tookSeconds: number): void {
   line('wrong views at the end', `${summary.wrongViews}, and ${summary.suspicions} momentary suspicions`)
   if (summary.badSeeds.length > 0) line('seeds to look at', summary.badSeeds.join(' '))
   line('sent per node and second', `${summary.messagesPerNodeSecond.toFixed(2)} messages, ${summary.bytesPerNodeSecond.toFixed(0)} bytes (busiest node: ${summary.maxBytesPerNodeSecond.toFixed(0)} bytes)`)
-  const all = Object.values(summary.byKind).reduce((sum, { messages }) => sum + messages, 0)
-  const allBytes = Object.values(summary.byKind).reduce((sum, { bytes }) => sum + bytes, 0)
-  for (const [kind, { messages, bytes }] of Object.entries(summary.byKind)) line(`  ${kind}`, `${((100 * messages) / all).toFixed(1)} % of messages, ${((100 * bytes) / allBytes).toFixed(1)} % of bytes`)
+  const counts = (name: string, { count, bytes }: Count): void => {
+    const each = [count, bytes].map((value) => (value / summary.nodeSeconds).toFixed(2).padStart(9)).join('')
+    line(`  ${name}`, each)
+  }
+  line('  by message, without news', '   number    bytes, per node and second')
+  for (const [kind, count] of Object.entries(summary.traffic.messages)) counts(kind, count)
+  line('  news on them', '')
+  for (const [kind, count] of Object.entries(summary.traffic.news)) counts(kind, count)
 }
 
 function spread(values: number[]): Spread {

@@ -3,6 +3,7 @@ import type { MemberState } from '../../src/main/membership/contract.ts'
 import type { NodeId } from '../../src/shared/ids.ts'
 import type { Output } from '../../src/main/gossip/contract.ts'
 import { Network, type SimNode } from './network.ts'
+import type { Traffic } from './traffic.ts'
 
 export interface Scenario {
   nodes: number
@@ -52,15 +53,18 @@ export interface Outcome {
   bytesPerNodeSecond: number
   /** Of the node with most. */
   maxBytesPerNodeSecond: number
-  byKind: Record<string, { messages: number; bytes: number }>
+  /** Seconds that nodes ran, all together. */
+  nodeSeconds: number
+  /** Of all nodes. */
+  traffic: Traffic
 }
 
 interface Watched {
   node: SimNode
   sinceMs: number
   state: MemberState
-  /** When each observer first saw it. */
-  seenMs: Map<SimNode, number>
+  /** When each observer first saw it, by its index; 0: not yet. */
+  seenMs: Uint32Array
 }
 
 const WARM_UP_MS = 5000
@@ -91,7 +95,7 @@ export function play(scenario: Scenario): Outcome {
       incarnations.set(pair, member.incarnation)
     }
     const watch = watched.get(member.nodeId)
-    if (watch !== undefined && member.state === watch.state && !watch.seenMs.has(observer)) watch.seenMs.set(observer, network.nowMs)
+    if (watch !== undefined && member.state === watch.state && watch.seenMs[observer.index] === 0) watch.seenMs[observer.index] = network.nowMs
     if (member.state === 'alive' || member.state === 'left') return
     const subject = byId.get(member.nodeId)
     if (subject === undefined) return
@@ -111,19 +115,19 @@ export function play(scenario: Scenario): Outcome {
       const [node] = draw(1)
       if (node === undefined) return
       network.kill(node)
-      watched.set(node.id, { node, sinceMs: network.nowMs, state: 'dead', seenMs: new Map() })
+      watched.set(node.id, { node, sinceMs: network.nowMs, state: 'dead', seenMs: new Uint32Array(scenario.nodes + scenario.join) })
     })
     spread(scenario.leave, () => {
       const [node] = draw(1)
       if (node === undefined) return
-      watched.set(node.id, { node, sinceMs: network.nowMs, state: 'left', seenMs: new Map() })
+      watched.set(node.id, { node, sinceMs: network.nowMs, state: 'left', seenMs: new Uint32Array(scenario.nodes + scenario.join) })
       network.leave(node)
     })
     spread(scenario.join, () => {
       const [seed] = draw(1)
       const node = network.join(seed!)
       byId.set(node.id, node)
-      watched.set(node.id, { node, sinceMs: network.nowMs, state: 'alive', seenMs: new Map() })
+      watched.set(node.id, { node, sinceMs: network.nowMs, state: 'alive', seenMs: new Uint32Array(scenario.nodes + scenario.join) })
     })
     spread(scenario.stop, () => {
       const [node] = draw(1)
@@ -208,10 +212,10 @@ export function play(scenario: Scenario): Outcome {
     const { wrong: wrongViews, suspicions } = scenario.nodes <= 1000 ? views() : { wrong: 0, suspicions: 0 }
     const all = [...watched.values()]
     const known = (watch: Watched): number[] =>
-      healthy.filter((node) => node !== watch.node && node.startedMs < watch.sinceMs).map((node) => (watch.seenMs.get(node) ?? Infinity) - watch.sinceMs)
+      healthy.filter((node) => node !== watch.node && node.startedMs < watch.sinceMs).map((node) => (watch.seenMs[node.index] || Infinity) - watch.sinceMs)
     const last = (state: MemberState): number[] => all.filter((watch) => watch.state === state).map((watch) => Math.max(0, ...known(watch)))
     const kills = all.filter(({ state }) => state === 'dead')
-    const seconds = (node: SimNode): number => Math.max(1, (network.nowMs - node.startedMs) / 1000)
+    const seconds = (node: SimNode): number => Math.max(1, (Math.min(network.nowMs, node.endedMs) - node.startedMs) / 1000)
     const sum = (value: (node: SimNode) => number): number => healthy.reduce((total, node) => total + value(node), 0)
     return {
       detectedMs: kills.map((watch) => Math.min(...known(watch))),
@@ -228,7 +232,8 @@ export function play(scenario: Scenario): Outcome {
       messagesPerNodeSecond: sum(({ sentMessages }) => sentMessages) / sum(seconds),
       bytesPerNodeSecond: sum(({ sentBytes }) => sentBytes) / sum(seconds),
       maxBytesPerNodeSecond: Math.max(...healthy.map((node) => node.sentBytes / seconds(node))),
-      byKind: Object.fromEntries([...network.sent].sort()),
+      nodeSeconds: network.nodes.reduce((total, node) => total + seconds(node), 0),
+      traffic: network.sent.traffic,
     }
   }
 }
