@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import type { DriveId, PgId } from '../../src/shared/ids.ts'
 import type { Message, News, SignedRecord, TableEntry } from '../../src/main/gossip/contract.ts'
-import { accusationNews, eventNews, recordNews } from '../../src/main/gossip/news-codec.ts'
+import { accusationNews, eventNews, noticeNews, recordNews } from '../../src/main/gossip/news-codec.ts'
 import { signRecord } from '../../src/main/gossip/record-codec.ts'
 import type { MemberState } from '../../src/main/membership/contract.ts'
 import { fakeKeys, nodeName, recordOf } from './gossip-net.ts'
@@ -32,6 +32,7 @@ export const signedRecord: fc.Arbitrary<SignedRecord> = fc
 
 export const news: fc.Arbitrary<News> = fc.oneof(
   signedRecord.map(recordNews),
+  signedRecord.map(noticeNews),
   fc.tuple(fc.constantFrom('suspect' as const, 'dead' as const), fc.oneof(key, signedRecord.map((signed) => signed.key)), incarnation, key).map((args) => accusationNews(...args)),
   fc
     .tuple(fc.nat({ max: KNOWN }).map(nodeName), text, number, fc.oneof(text.map((name) => ({ kind: 'bucket' as const, key: name })), text.map((name) => ({ kind: 'app' as const, key: name })), number.map((id) => ({ kind: 'group' as const, pgId: id as PgId }))))
@@ -42,7 +43,8 @@ const tableEntry: fc.Arbitrary<TableEntry> = fc.record({ signed: signedRecord, s
 const newsList = fc.array(news, { maxLength: 5 })
 
 export const message: fc.Arbitrary<Message> = fc.oneof(
-  fc.record({ kind: fc.constantFrom('ping' as const, 'ack' as const, 'nack' as const), number, news: newsList }),
+  fc.record({ kind: fc.constant('ping' as const), number, news: newsList, view: fc.option(fc.integer({ min: 0, max: 2 ** 32 - 1 })) }),
+  fc.record({ kind: fc.constantFrom('ack' as const, 'nack' as const), number, news: newsList }),
   fc.record({ kind: fc.constant('ping-request' as const), number, target: fc.nat({ max: KNOWN }).map(nodeName), news: newsList }),
   fc.record({ kind: fc.constant('gossip' as const), news: newsList }),
   fc.record({ kind: fc.constant('digest' as const), self: signedRecord, members: number, hashes: fc.nat({ max: 6 }).chain((power) => fc.uint32Array({ minLength: 2 ** power, maxLength: 2 ** power })) }),

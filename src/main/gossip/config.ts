@@ -9,11 +9,14 @@ export const DEFAULTS: SwimConfig = {
   gossipIntervalMs: 200,
   gossipFanout: 3,
   retransmitFactor: 4,
+  retransmitMax: 12,
+  recordsInFull: 5,
   suspicionFactor: 4,
   suspicionFloorMs: 5000,
   suspicionMaxFactor: 6,
   suspicionConfirmations: 3,
   healthMax: 8,
+  quietMs: 1500,
   exchangeIntervalMs: 30_000,
   reconnectIntervalMs: 10_000,
   forgetMs: 24 * 3600_000,
@@ -23,10 +26,21 @@ export const DEFAULTS: SwimConfig = {
 /** So few others are all told at once. */
 export const FEW_MEMBERS = 16
 
-/** How often a piece of news is sent by each node that holds it. */
-export function retransmits(config: SwimConfig, members: number): number {
+export interface Share {
+  /** How often a piece of news is sent by each node that holds it. */
+  times: number
+  /** How often a record is sent itself; after that notices of it do. */
+  inFull: number
+}
+
+/**
+ * Of n members that each send a piece c times to others at random, about n e^-c are missed (Demers et al. 1987, §1.4). c does
+ * not grow beyond what hundreds need: who was missed is found by comparing views.
+ */
+export function shareOf(config: SwimConfig, members: number): Share {
   const toAll = members - 1 <= FEW_MEMBERS ? members - 1 : 0
-  return Math.max(toAll, config.retransmitFactor * Math.ceil(Math.log10(members + 1)))
+  const grown = config.retransmitFactor * Math.ceil(Math.log10(members + 1))
+  return { times: Math.max(toAll, Math.min(grown, config.retransmitMax)), inFull: Math.max(toAll, config.recordsInFull) }
 }
 
 /**

@@ -26,6 +26,8 @@ export type News =
   | { readonly kind: 'record'; readonly signed: SignedRecord; readonly bytes: number }
   /** `by` could not reach `member`, or, with `dead`, has not seen it answer for the time of suspicion. Both are keys. */
   | { readonly kind: 'suspect' | 'dead'; readonly member: number; readonly incarnation: number; readonly by: number; readonly bytes: number }
+  /** There is a record of this incarnation: who does not have it asks whoever said so. */
+  | { readonly kind: 'notice'; readonly member: number; readonly incarnation: number; readonly bytes: number }
   /** `process` and `number` name the event: news is handled once. */
   | { readonly kind: 'event'; readonly origin: NodeId; readonly process: string; readonly number: number; readonly event: ClusterEvent; readonly bytes: number }
 
@@ -46,7 +48,8 @@ export interface DigestEntry {
 
 /** Encoded by message-codec.ts. All are sent to one peer; none needs an answer to be harmless. */
 export type Message =
-  | { kind: 'ping'; number: number; news: readonly News[] }
+  /** `view`: a hash of the living as the sender sees them, from one that has had no news for a while; else null. */
+  | { kind: 'ping'; number: number; news: readonly News[]; view: number | null }
   | { kind: 'ack'; number: number; news: readonly News[] }
   /** Asks the receiver to ping `target` and to pass the answer on. */
   | { kind: 'ping-request'; number: number; target: NodeId; news: readonly News[] }
@@ -93,6 +96,10 @@ export interface SwimConfig {
   gossipFanout: number
   /** Each piece of news is sent `retransmitFactor * ceil(log10(n + 1))` times, and among at most 17 members to each of the others. @default 4 */
   retransmitFactor: number
+  /** But no more often than so, however many members there are. @default 12 */
+  retransmitMax: number
+  /** Of these times, so many with the record itself, the others with a notice of it. @default 5 */
+  recordsInFull: number
   /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeEndMs`, and never below suspicionFloorMs. @default 4 */
   suspicionFactor: number
   /** @default 5000 */
@@ -103,6 +110,8 @@ export interface SwimConfig {
   suspicionConfirmations: number
   /** Local health goes from 0 (well) to this less one; timeouts grow with it. @default 8 */
   healthMax: number
+  /** A node that has had no news for so long lets others compare its view with theirs. @default 1500 */
+  quietMs: number
   /** Tables are compared with one member this often. @default 30000 */
   exchangeIntervalMs: number
   /** One of the dead, or a seed address nobody alive has, is tried this often. @default 10000 */

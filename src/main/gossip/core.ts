@@ -1,11 +1,11 @@
 /** What the parts of the protocol share: configuration, chance, time, the table, and what goes out. */
 import type { NodeId } from '../../shared/ids.ts'
 import type { Member } from '../membership/contract.ts'
-import { retransmits } from './config.ts'
-import type { Message, News, Output, SwimConfig, SwimOptions } from './contract.ts'
+import { shareOf } from './config.ts'
+import type { Message, News, Output, SignedRecord, SwimConfig, SwimOptions } from './contract.ts'
 import type { LocalHealth } from './local-health.ts'
-import { messageBytes, PACKET_HEAD_BYTES } from './message-codec.ts'
-import { accusationNews } from './news-codec.ts'
+import { messageBytes, PACKET_HEAD_BYTES, PING_VIEW_BYTES } from './message-codec.ts'
+import { accusationNews, noticeNews, recordNews } from './news-codec.ts'
 import type { NewsQueue } from './news-queue.ts'
 import type { RunningClock } from './running-clock.ts'
 import { memberKey } from './record-codec.ts'
@@ -38,6 +38,7 @@ export class Core implements CoreParts {
   readonly table: Table
   readonly news: NewsQueue
   private outputs: Output[] = []
+  private newsAtMs: number
   private readonly reported = new Map<string, number>()
 
   constructor(parts: CoreParts) {
@@ -51,6 +52,7 @@ export class Core implements CoreParts {
     this.health = parts.health
     this.table = parts.table
     this.news = parts.news
+    this.newsAtMs = parts.clock.timeMs
   }
 
   drain(): Output[] {
@@ -98,12 +100,31 @@ export class Core implements CoreParts {
     return [accusationNews(entry.state, entry.signed.key, entry.signed.record.incarnation, this.selfKey)]
   }
 
+  /** News to pass on; see {@link NewsQueue.push}. */
+  tell(topic: string, news: News, replaces: (old: News) => boolean, brief = news): void {
+    this.newsAtMs = this.clock.timeMs
+    this.news.push(topic, news, replaces, brief)
+  }
+
+  tellRecord(signed: SignedRecord): void {
+    this.tell(signed.record.nodeId, recordNews(signed), () => true, noticeNews(signed))
+  }
+
+  /** Nothing has changed lately, so what others see differently, one of the two has missed. */
+  get isQuiet(): boolean {
+    return this.news.size === 0 && this.clock.timeMs - this.newsAtMs >= this.config.quietMs
+  }
+
+  ping(to: NodeId, number: number): void {
+    this.send(to, { kind: 'ping', number, news: this.newsFor(to, PACKET_HEAD_BYTES + PING_VIEW_BYTES), view: this.isQuiet ? this.table.liveHash : null })
+  }
+
   /** News to ride along with a message to this member. */
   newsFor(to: NodeId, headBytes = PACKET_HEAD_BYTES): News[] {
     const { config } = this
     const first = this.accusationOf(to)
     const budgetBytes = config.packetBytes - headBytes - first.reduce((sum, { bytes }) => sum + bytes, 0)
-    return [...first, ...this.news.take(budgetBytes, retransmits(config, this.table.liveCount), config.packetBytes - headBytes)]
+    return [...first, ...this.news.take(budgetBytes, shareOf(config, this.table.liveCount), config.packetBytes - headBytes)]
   }
 
   isOther = (entry: Entry): boolean => entry.signed.record.nodeId !== this.selfId

@@ -35,6 +35,6 @@ export class Events {
   /** A newer event about the same thing from the same node says all that the older one did. */
   private passOn(news: Extract<News, { kind: 'event' }>): void {
     const { event, origin } = news
-    this.core.news.push(`${origin}/${event.kind}/${event.kind === 'group' ? event.pgId : event.key}`, news, () => true)
+    this.core.tell(`${origin}/${event.kind}/${event.kind === 'group' ? event.pgId : event.key}`, news, () => true)
   }
 }

@@ -15,6 +15,9 @@ import { outranks } from './view.ts'
 /** One message of several. */
 const CHUNK_BYTES = 64 * 1024
 /** What one answer may come to; the rest comes with the next exchange. */
+const DIFFERS_EVERY_MS = 500
+const ASK_AGAIN_MS = 300
+const MAX_ASKED = 4096
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 export class Exchange {
@@ -22,6 +25,11 @@ export class Exchange {
   private readonly members: Members
   private readonly own: OwnRecord
   private atMs: number
+  /** Keys, and when somebody was last asked for them. */
+  private readonly asked = new Map<number, number>()
+  /** Views that differ lead to a comparison of tables no more often than this, longer while they go on to differ. */
+  private differsEveryMs = DIFFERS_EVERY_MS
+  private differsAtMs = -Infinity
 
   constructor(core: Core, members: Members, own: OwnRecord) {
     this.core = core
@@ -40,6 +48,20 @@ export class Exchange {
     this.atMs = core.clock.timeMs + core.config.exchangeIntervalMs * (0.75 + 0.5 * core.random())
     const [partner] = core.table.sample(1, core.random, core.isOtherLive)
     if (partner !== undefined) this.beginWith(partner.signed.record.nodeId)
+  }
+
+  /** How another one sees the living. It has had no news for a while; if neither had this node, one of the two missed something. */
+  onView(view: number | null, from: NodeId): void {
+    const { clock, config, isQuiet, table } = this.core
+    if (view === null || !isQuiet) return
+    if (view === table.liveHash) {
+      this.differsEveryMs = DIFFERS_EVERY_MS
+      return
+    }
+    if (clock.timeMs < this.differsAtMs) return
+    this.differsAtMs = clock.timeMs + this.differsEveryMs
+    this.differsEveryMs = Math.min(2 * this.differsEveryMs, config.exchangeIntervalMs)
+    this.beginWith(from)
   }
 
   beginWith(partner: NodeId): void {
@@ -103,11 +125,23 @@ export class Exchange {
     this.sendEntries(from, lacking, wanted)
   }
 
+  /** For members whose records are needed to understand what was said. Whoever is asked has ASK_AGAIN_MS to answer. */
+  ask(keys: readonly number[], from: NodeId): void {
+    const { timeMs } = this.core.clock
+    const wanted = [...new Set(keys)].filter((key) => timeMs - (this.asked.get(key) ?? -Infinity) >= ASK_AGAIN_MS)
+    if (wanted.length === 0) return
+    if (this.asked.size + wanted.length > MAX_ASKED) this.asked.clear()
+    for (const key of wanted) this.asked.set(key, timeMs)
+    this.core.send(from, { kind: 'entries', entries: [], wanted })
+  }
+
   onWanted(keys: readonly number[], from: NodeId): void {
     if (keys.length === 0) return
-    const wanted = new Set(keys)
     const entries: TableEntry[] = []
-    for (const entry of this.core.table.values()) if (wanted.has(entry.signed.key)) entries.push(this.tableEntry(entry))
+    for (const key of new Set(keys)) {
+      const entry = this.core.table.byKey(key)
+      if (entry !== undefined) entries.push(this.tableEntry(entry))
+    }
     this.sendEntries(from, entries, [])
   }
 

@@ -3,7 +3,7 @@ import type { NodeId } from '../../shared/ids.ts'
 import { suspicionMs } from './config.ts'
 import type { SignedRecord, TableEntry } from './contract.ts'
 import type { Core } from './core.ts'
-import { accusationNews, recordNews } from './news-codec.ts'
+import { accusationNews } from './news-codec.ts'
 import { memberKey, verifyRecord } from './record-codec.ts'
 import { type Entry, isLive } from './table.ts'
 import { compareRecords, mergeViews, outranks, viewOf } from './view.ts'
@@ -69,6 +69,12 @@ export class Members {
     return true
   }
 
+  /** @returns whether the record that a notice speaks of, or a newer one, is here */
+  knows(key: number, incarnation: number): boolean {
+    const entry = this.core.table.byKey(key)
+    return entry !== undefined && entry.signed.record.incarnation >= incarnation
+  }
+
   /** A member out of another's table. Not this node's own. */
   mergeEntry({ signed, state, goneMs }: TableEntry, from: NodeId): void {
     const { core } = this
@@ -121,7 +127,7 @@ export class Members {
     const view = known === undefined ? fresh : mergeViews(fresh, known)
     if (known?.signed.record.incarnation !== incarnation || view.state === 'left') this.suspicions.delete(signed.key)
     core.set(view, goneAtMs)
-    if (tellOthers) core.news.push(nodeId, recordNews(signed), () => true)
+    if (tellOthers) core.tellRecord(signed)
   }
 
   private suspect(entry: Entry, by: number): void {
@@ -152,7 +158,7 @@ export class Members {
 
   /** A record that is still going round stays: who has not seen it cannot understand the accusation. */
   private passOn(kind: 'suspect' | 'dead', { signed: { key, record } }: Entry, by: number): void {
-    this.core.news.push(record.nodeId, accusationNews(kind, key, record.incarnation, by), (old) => kind === 'dead' && old.kind === 'suspect')
+    this.core.tell(record.nodeId, accusationNews(kind, key, record.incarnation, by), (old) => kind === 'dead' && old.kind === 'suspect')
   }
 
   private forgetOld(): void {

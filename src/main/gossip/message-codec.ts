@@ -16,12 +16,18 @@ const STATES = ['alive', 'suspect', 'dead', 'left'] as const satisfies MemberSta
 export const MAX_BUCKETS = 64
 /** Version, kind, and the number of a ping or its like at its longest. */
 export const PACKET_HEAD_BYTES = 12
+/** What a ping has besides: whether there is a view, and the view. */
+export const PING_VIEW_BYTES = 5
 const MAX_NEWS = 1024
 
 export function encodeMessage(message: Message): Uint8Array {
   const out = new Writer(1280).byte(VERSION).byte(KINDS.indexOf(message.kind))
   switch (message.kind) {
     case 'ping':
+      writeList(out.number(message.number), message.news)
+      if (message.view === null) out.byte(0)
+      else out.byte(1).uint32(message.view)
+      break
     case 'ack':
     case 'nack':
       writeList(out.number(message.number), message.news)
@@ -58,6 +64,7 @@ export function encodeMessage(message: Message): Uint8Array {
 export function messageBytes(message: Message): number {
   switch (message.kind) {
     case 'ping':
+      return 2 + numberBytes(message.number) + newsBytes(message.news) + (message.view === null ? 1 : PING_VIEW_BYTES)
     case 'ack':
     case 'nack':
       return 2 + numberBytes(message.number) + newsBytes(message.news)
@@ -93,6 +100,7 @@ export function decodeMessage(bytes: Uint8Array): Message {
   if (kind === undefined) throw new WireError('a kind of message that this version does not know')
   switch (kind) {
     case 'ping':
+      return { kind, number: input.number(), news: readList(input), view: input.left > 0 && input.byte() === 1 ? input.uint32() : null }
     case 'ack':
     case 'nack':
       return { kind, number: input.number(), news: readList(input) }

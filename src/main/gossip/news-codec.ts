@@ -9,6 +9,7 @@ const RECORD = 1
 const SUSPECT = 2
 const DEAD = 3
 const EVENT = 4
+const NOTICE = 5
 const EVENT_KINDS = ['app', 'bucket', 'group'] as const
 const MAX_NEWS_BYTES = 8192
 const MAX_EVENT_KEY_BYTES = 512
@@ -20,6 +21,10 @@ export function recordNews(signed: SignedRecord): News {
 
 export function accusationNews(kind: 'suspect' | 'dead', member: number, incarnation: number, by: number): News {
   return { kind, member, incarnation, by, bytes: prefixedBytes(13 + numberBytes(incarnation)) }
+}
+
+export function noticeNews({ key, record: { incarnation } }: SignedRecord): News {
+  return { kind: 'notice', member: key, incarnation, bytes: prefixedBytes(7 + numberBytes(incarnation)) }
 }
 
 /** @throws RangeError when the event's key is longer than any app's or bucket's name */
@@ -39,6 +44,9 @@ export function writeNews(out: Writer, news: News): void {
     case 'dead':
       out.byte(news.kind === 'suspect' ? SUSPECT : DEAD).key(news.member).number(news.incarnation).key(news.by)
       return
+    case 'notice':
+      out.byte(NOTICE).key(news.member).number(news.incarnation)
+      return
     case 'event':
       out.byte(EVENT).text(news.origin).text(news.process).number(news.number).byte(EVENT_KINDS.indexOf(news.event.kind))
       if (news.event.kind === 'group') out.number(news.event.pgId)
@@ -56,6 +64,11 @@ export function readNews(input: Reader): News | null {
     case SUSPECT:
     case DEAD:
       return accusationNews(kind === SUSPECT ? 'suspect' : 'dead', item.key(), item.number(MAX_INCARNATION), item.key())
+    case NOTICE: {
+      const member = item.key()
+      const incarnation = item.number(MAX_INCARNATION)
+      return { kind: 'notice', member, incarnation, bytes: prefixedBytes(7 + numberBytes(incarnation)) }
+    }
     case EVENT: {
       const origin = readNodeId(item)
       const process = item.text(MAX_PROCESS_BYTES)

@@ -1,8 +1,11 @@
 /** News waiting to be passed on: what was sent least goes first, of these the newest. Each piece is sent O(log n) times. */
+import type { Share } from './config.ts'
 import type { News } from './contract.ts'
 
 interface Item {
   readonly news: News
+  /** What is sent in its place once it was sent often enough in full. */
+  readonly brief: News
   readonly topic: string
   stale: boolean
 }
@@ -22,11 +25,14 @@ export class NewsQueue {
     return this.count
   }
 
-  /** @param replaces which of the waiting news of this topic it makes worthless */
-  push(topic: string, news: News, replaces: (old: News) => boolean): void {
+  /**
+   * @param replaces which of the waiting news of this topic it makes worthless
+   * @param brief what says the same to whoever has heard of it
+   */
+  push(topic: string, news: News, replaces: (old: News) => boolean, brief = news): void {
     for (const item of this.topics.get(topic)?.filter(({ news: old }) => replaces(old)) ?? []) this.drop(item)
     if (this.count >= MAX_ITEMS) this.dropOldest()
-    const item: Item = { news, topic, stale: false }
+    const item: Item = { news, brief, topic, stale: false }
     this.tier(0).push(item)
     const items = this.topics.get(topic)
     if (items === undefined) this.topics.set(topic, [item])
@@ -35,11 +41,12 @@ export class NewsQueue {
   }
 
   /**
-   * News for one packet, `budgetBytes` in all, counted as sent once more; what was sent `limit` times leaves. A piece that is
-   * larger than any packet goes alone.
+   * News for one packet, `budgetBytes` in all, counted as sent once more; what was sent `times` times leaves, and after
+   * `inFull` times its brief form goes. A piece that is larger than any packet goes alone.
    */
-  take(budgetBytes: number, limit: number, packetBytes: number): News[] {
+  take(budgetBytes: number, { times, inFull }: Share, packetBytes: number): News[] {
     const taken: Item[] = []
+    const news: News[] = []
     const tiers: number[] = []
     let left = budgetBytes
     let misfits = 0
@@ -52,23 +59,25 @@ export class NewsQueue {
           staleSeen = true
           continue
         }
-        const alone = item.news.bytes > packetBytes && taken.length === 0 && left === budgetBytes
-        if (item.news.bytes > left && !alone) {
+        const form = sent < inFull ? item.news : item.brief
+        const alone = form.bytes > packetBytes && taken.length === 0 && left === budgetBytes
+        if (form.bytes > left && !alone) {
           misfits++
           continue
         }
-        left -= item.news.bytes
+        left -= form.bytes
         item.stale = true
         staleSeen = true
         taken.push(item)
+        news.push(form)
         tiers.push(sent)
         if (alone) misfits = MAX_MISFITS
       }
       if (staleSeen) this.tiers[sent] = tier.filter(({ stale }) => !stale)
     }
     // From behind, so that the newest is at the end again.
-    for (let i = taken.length - 1; i >= 0; i--) this.sentOnce(taken[i]!, tiers[i]! + 1, limit)
-    return taken.map(({ news }) => news)
+    for (let i = taken.length - 1; i >= 0; i--) this.sentOnce(taken[i]!, tiers[i]! + 1, times)
+    return news
   }
 
   private sentOnce(item: Item, times: number, limit: number): void {

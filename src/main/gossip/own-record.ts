@@ -34,7 +34,7 @@ export class OwnRecord {
     // A simulation begins with tables that hold all.
     if (known !== undefined) return
     core.set(viewOf(this.current, 'alive'))
-    core.news.push(record.nodeId, recordNews(this.current), () => true)
+    core.tellRecord(this.current)
   }
 
   get signed(): SignedRecord {
@@ -67,14 +67,16 @@ export class OwnRecord {
     if (!this.leaving) this.raise(this.current.record.incarnation, {}, true)
   }
 
-  /** Somebody suspects this node or holds it for dead. */
-  accused(incarnation: number, from: NodeId): void {
-    if (this.leaving) return
-    if (incarnation >= this.current.record.incarnation && incarnation < MAX_INCARNATION) {
+  /** Somebody suspects this node or holds it for dead. @returns false: in an incarnation above its own, whose record must be seen first */
+  accused(incarnation: number, from: NodeId): boolean {
+    if (this.leaving) return true
+    if (incarnation > this.current.record.incarnation) return false
+    if (incarnation === this.current.record.incarnation && incarnation < MAX_INCARNATION) {
       this.raise(incarnation, {})
       this.core.health.note(1)
     }
     this.tell(from)
+    return true
   }
 
   /** Another's copy of this node's record. */
@@ -105,7 +107,7 @@ export class OwnRecord {
     const record = { ...this.current.record, ...changed, incarnation: above + 1 }
     this.current = signRecord(record, leaving, this.sign)
     this.core.set(viewOf(this.current, 'alive'), this.core.clock.wallMs)
-    this.core.news.push(record.nodeId, recordNews(this.current), () => true)
+    this.core.tellRecord(this.current)
   }
 
   private tell(to: NodeId): void {

@@ -11,17 +11,19 @@ import { ProbeOrder } from './probe-order.ts'
 import { RunningClock } from './running-clock.ts'
 
 const event = (number: number, key = `key-${number}`): News => eventNews('node-0' as NodeId, 'p', number, { kind: 'bucket', key })
+const once = { times: 1, inFull: 1 }
+const twice = { times: 2, inFull: 2 }
 const numbersOf = (news: News[]): number[] => news.map((item) => (item.kind === 'event' ? item.number : -1))
 
 test('news: the newest first, then what was sent least, and gone after its share', () => {
   const queue = new NewsQueue()
   for (let i = 1; i <= 3; i++) queue.push(`t${i}`, event(i), () => true)
   const two = 2 * event(1).bytes
-  assert.deepEqual(numbersOf(queue.take(two, 2, 1200)), [3, 2])
-  assert.deepEqual(numbersOf(queue.take(two, 2, 1200)), [1, 3])
+  assert.deepEqual(numbersOf(queue.take(two, twice, 1200)), [3, 2])
+  assert.deepEqual(numbersOf(queue.take(two, twice, 1200)), [1, 3])
   queue.push('t4', event(4), () => true)
-  assert.deepEqual(numbersOf(queue.take(1200, 2, 1200)), [4, 1, 2])
-  assert.deepEqual(numbersOf(queue.take(1200, 2, 1200)), [4])
+  assert.deepEqual(numbersOf(queue.take(1200, twice, 1200)), [4, 1, 2])
+  assert.deepEqual(numbersOf(queue.take(1200, twice, 1200)), [4])
   assert.equal(queue.size, 0)
 })
 
@@ -31,18 +33,18 @@ test('news of one topic is replaced as its sender says; what fits in no packet g
   queue.push('node', accusationNews('suspect', 1, 1, 3), () => false)
   assert.equal(queue.size, 2)
   queue.push('node', accusationNews('dead', 1, 1, 3), ({ kind }) => kind === 'suspect')
-  assert.deepEqual(queue.take(1200, 1, 1200).map(({ kind }) => kind), ['dead'])
+  assert.deepEqual(queue.take(1200, once, 1200).map(({ kind }) => kind), ['dead'])
   queue.push('small', event(1), () => true)
   queue.push('large', event(2, 'x'.repeat(500)), () => true)
-  assert.deepEqual(numbersOf(queue.take(400, 1, 400)), [2])
-  assert.deepEqual(numbersOf(queue.take(400, 1, 400)), [1])
+  assert.deepEqual(numbersOf(queue.take(400, once, 400)), [2])
+  assert.deepEqual(numbersOf(queue.take(400, once, 400)), [1])
 })
 
 test('news: memory is bounded', () => {
   const queue = new NewsQueue()
   for (let i = 0; i < 10_000; i++) queue.push(`t${i}`, event(i), () => true)
   assert.equal(queue.size, 4096)
-  assert.deepEqual(numbersOf(queue.take(event(9999).bytes, 9, 1200)), [9999])
+  assert.deepEqual(numbersOf(queue.take(event(9999).bytes, { times: 9, inFull: 9 }, 1200)), [9999])
 })
 
 test('probe order: each once in a round, newcomers in the round that is under way', () => {

@@ -98,7 +98,7 @@ export class Prober {
     }
     const number = ++this.lastNumber
     this.relays.set(number, { requester, theirNumber, target, endMs: core.clock.timeMs + core.config.probeTimeoutMs })
-    core.send(target, { kind: 'ping', number, news: core.newsFor(target) })
+    core.ping(target, number)
   }
 
   private begin(): void {
@@ -118,7 +118,7 @@ export class Prober {
       helpers: null,
       nacks: 0,
     })
-    this.core.send(target, { kind: 'ping', number, news: this.core.newsFor(target) })
+    this.core.ping(target, number)
   }
 
   private choose(): Entry | null {
@@ -140,7 +140,7 @@ export class Prober {
     const { core } = this
     const { number, target } = probe
     probe.againAtMs = core.clock.timeMs + (core.config.probeTimeoutMs * core.health.multiplier) / 2
-    core.send(target, { kind: 'ping', number, news: core.newsFor(target) })
+    core.ping(target, number)
     if (probe.helpers !== null) return
     const helpers = core.table.sample(core.config.indirectProbes, core.random, (entry) => entry.state === 'alive' && core.isOther(entry) && entry.signed.record.nodeId !== target)
     probe.helpers = helpers.map(({ signed }) => signed.record.nodeId)

@@ -164,10 +164,17 @@ export class Swim implements SwimCore {
     }
     const before = core.table.get(from)
     const stranger = before === undefined
-    const missing = 'news' in message ? message.news.map((news) => this.hearNews(news, from)).find((key) => key !== null) : undefined
+    let missing: number[] | null = null
+    if ('news' in message) {
+      for (const news of message.news) {
+        const key = this.hearNews(news, from)
+        if (key !== null) (missing ??= []).push(key)
+      }
+    }
     switch (message.kind) {
       case 'ping':
         core.send(from, { kind: 'ack', number: message.number, news: core.newsFor(from) })
+        this.exchange.onView(message.view, from)
         break
       case 'ack':
         this.prober.acked(message.number, from)
@@ -191,8 +198,8 @@ export class Swim implements SwimCore {
         this.exchange.onWanted(message.wanted, from)
     }
     const after = core.table.get(from)
-    if (missing !== undefined) core.send(from, { kind: 'entries', entries: [], wanted: [missing] })
-    else if (stranger && after === undefined && message.kind !== 'entries') core.send(from, { kind: 'entries', entries: [], wanted: [memberKey(from)] })
+    if (missing !== null) this.exchange.ask(missing, from)
+    else if (stranger && after === undefined && message.kind !== 'entries') this.exchange.ask([memberKey(from)], from)
     // It lives and may not know how it is seen; the answer to a ping has told it.
     if (message.kind !== 'ping' && after?.state === 'dead') core.send(from, { kind: 'gossip', news: core.accusationOf(from) })
     // Back from the dead: what else did each side miss?
@@ -207,10 +214,13 @@ export class Swim implements SwimCore {
         if (news.signed.record.nodeId === core.selfId) this.own.heard(news.signed, from)
         else this.members_.learn(news.signed, from)
         return null
+      case 'notice':
+        return this.members_.knows(news.member, news.incarnation) ? null : news.member
       case 'suspect':
       case 'dead':
-        if (news.member === core.selfKey) this.own.accused(news.incarnation, from)
-        else if (!this.members_.accuse(news.kind, news.member, news.incarnation, news.by)) return news.member
+        // Of an incarnation that this process has not had: a life before with a clock ahead, or a lie. Its signature tells.
+        if (news.member === core.selfKey) return this.own.accused(news.incarnation, from) ? null : news.member
+        if (!this.members_.accuse(news.kind, news.member, news.incarnation, news.by)) return news.member
         return null
       case 'event':
         this.events.heard(news)

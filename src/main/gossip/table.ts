@@ -48,6 +48,8 @@ export class Table {
   private readonly entries: PagedArray<Entry>
   /** XOR of the members' hashes, by MAX_BUCKETS ranges of their keys. */
   private readonly leaves: Uint32Array
+  /** XOR of the hashes of the living. */
+  private live: number
   private present: number
   /** Indexes of the dead and the left. */
   private readonly goneOnes: Set<number>
@@ -56,6 +58,7 @@ export class Table {
     this.numbers = numbers
     this.entries = from?.entries.fork() ?? new PagedArray()
     this.leaves = from?.leaves.slice() ?? new Uint32Array(MAX_BUCKETS)
+    this.live = from?.live ?? 0
     this.present = from?.present ?? 0
     this.goneOnes = new Set(from?.goneOnes)
   }
@@ -72,6 +75,11 @@ export class Table {
   /** Alive and suspect members. */
   get liveCount(): number {
     return this.present - this.goneOnes.size
+  }
+
+  /** Equal for tables with the same living members, however these are seen. 32 bits. */
+  get liveHash(): number {
+    return this.live >>> 0
   }
 
   get(id: NodeId): Entry | undefined {
@@ -143,7 +151,9 @@ export class Table {
     this.present += sign
     if (isLive(entry) || sign < 0) this.goneOnes.delete(entry.index)
     else this.goneOnes.add(entry.index)
-    this.leaves[bucketOf(entry.signed.key, MAX_BUCKETS)]! ^= hashOf(entry)
+    const hash = hashOf(entry)
+    this.leaves[bucketOf(entry.signed.key, MAX_BUCKETS)]! ^= hash
+    if (isLive(entry)) this.live ^= hash
   }
 }
 
