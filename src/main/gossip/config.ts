@@ -10,7 +10,7 @@ export const DEFAULTS: SwimConfig = {
   gossipFanout: 3,
   retransmitFactor: 4,
   retransmitMax: 12,
-  recordsInFull: 5,
+  recordsInFull: 6,
   suspicionFactor: 4,
   suspicionFloorMs: 5000,
   suspicionMaxFactor: 6,

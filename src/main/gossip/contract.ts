@@ -98,7 +98,7 @@ export interface SwimConfig {
   retransmitFactor: number
   /** But no more often than so, however many members there are. @default 12 */
   retransmitMax: number
-  /** Of these times, so many with the record itself, the others with a notice of it. @default 5 */
+  /** Of these times, so many with the record itself, the others with a notice of it. @default 6 */
   recordsInFull: number
   /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeEndMs`, and never below suspicionFloorMs. @default 4 */
   suspicionFactor: number

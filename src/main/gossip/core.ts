@@ -101,7 +101,7 @@ export class Core implements CoreParts {
   }
 
   /** News to pass on; see {@link NewsQueue.push}. */
-  tell(topic: string, news: News, replaces: (old: News) => boolean, brief = news): void {
+  tell(topic: string, news: News, replaces: (old: News) => boolean, brief: News | null = news): void {
     this.newsAtMs = this.clock.timeMs
     this.news.push(topic, news, replaces, brief)
   }

@@ -20,6 +20,8 @@ interface Suspicion {
 /** For so long after its start a node takes whom it hears of in tables for known to all. */
 const SETTLING_MS = 10_000
 const FORGET_EVERY_MS = 60_000
+/** The accuser where a table tells of a suspicion but not whose it is: all of these count as one. */
+const HEARSAY = 0
 
 export class Members {
   private readonly core: Core
@@ -100,7 +102,7 @@ export class Members {
       this.replace(signed, known, known !== undefined || core.clock.timeMs >= this.settledAtMs, goneAtMs)
     }
     // Somebody's word that a member is dead gives it time to object: after a partition each half holds the other for dead.
-    if (theirs.state === 'suspect' || theirs.state === 'dead') this.accuse('suspect', signed.key, signed.record.incarnation, memberKey(from))
+    if (theirs.state === 'suspect' || theirs.state === 'dead') this.accuse('suspect', signed.key, signed.record.incarnation, theirs.state === 'dead' ? memberKey(from) : HEARSAY)
   }
 
   private admit(signed: SignedRecord, from: NodeId): boolean {
@@ -146,7 +148,7 @@ export class Members {
     if (suspicion === undefined || suspicion.accusers.has(by) || suspicion.accusers.size > config.suspicionConfirmations) return
     suspicion.accusers.add(by)
     suspicion.deadlineMs = suspicion.sinceMs + suspicionMs(config, table.liveCount, suspicion.accusers.size - 1)
-    this.passOn('suspect', entry, by)
+    this.passOn('suspect', entry, by, true)
   }
 
   private die(entry: Entry, by: number): void {
@@ -157,8 +159,10 @@ export class Members {
   }
 
   /** A record that is still going round stays: who has not seen it cannot understand the accusation. */
-  private passOn(kind: 'suspect' | 'dead', { signed: { key, record } }: Entry, by: number): void {
-    this.core.tell(record.nodeId, accusationNews(kind, key, record.incarnation, by), (old) => kind === 'dead' && old.kind === 'suspect')
+  private passOn(kind: 'suspect' | 'dead', { signed: { key, record } }: Entry, by: number, isConfirmation = false): void {
+    const news = accusationNews(kind, key, record.incarnation, by)
+    // Confirmations shorten the time of suspicion. The first whose time is out tells all.
+    this.core.tell(record.nodeId, news, (old) => kind === 'dead' && old.kind === 'suspect', isConfirmation ? null : news)
   }
 
   private forgetOld(): void {

@@ -4,8 +4,8 @@ import type { News } from './contract.ts'
 
 interface Item {
   readonly news: News
-  /** What is sent in its place once it was sent often enough in full. */
-  readonly brief: News
+  /** What is sent in its place once it was sent often enough in full; null: nothing more. */
+  readonly brief: News | null
   readonly topic: string
   stale: boolean
 }
@@ -27,9 +27,9 @@ export class NewsQueue {
 
   /**
    * @param replaces which of the waiting news of this topic it makes worthless
-   * @param brief what says the same to whoever has heard of it
+   * @param brief what is enough for whoever has heard of it; null: nothing, most knowing it will do
    */
-  push(topic: string, news: News, replaces: (old: News) => boolean, brief = news): void {
+  push(topic: string, news: News, replaces: (old: News) => boolean, brief: News | null = news): void {
     for (const item of this.topics.get(topic)?.filter(({ news: old }) => replaces(old)) ?? []) this.drop(item)
     if (this.count >= MAX_ITEMS) this.dropOldest()
     const item: Item = { news, brief, topic, stale: false }
@@ -59,7 +59,7 @@ export class NewsQueue {
           staleSeen = true
           continue
         }
-        const form = sent < inFull ? item.news : item.brief
+        const form = sent < inFull ? item.news : item.brief ?? item.news
         const alone = form.bytes > packetBytes && taken.length === 0 && left === budgetBytes
         if (form.bytes > left && !alone) {
           misfits++
@@ -76,7 +76,7 @@ export class NewsQueue {
       if (staleSeen) this.tiers[sent] = tier.filter(({ stale }) => !stale)
     }
     // From behind, so that the newest is at the end again.
-    for (let i = taken.length - 1; i >= 0; i--) this.sentOnce(taken[i]!, tiers[i]! + 1, times)
+    for (let i = taken.length - 1; i >= 0; i--) this.sentOnce(taken[i]!, tiers[i]! + 1, taken[i]!.brief === null ? Math.min(inFull, times) : times)
     return news
   }
 

@@ -59,8 +59,9 @@ export class Reconnect {
     if (gone === undefined) return
     const { nodeId } = gone.signed.record
     const news = core.accusationOf(nodeId)
+    // The dead refute what they hear of themselves; tables are compared then.
     if (news.length > 0) core.send(nodeId, { kind: 'gossip', news })
-    exchange.beginWith(nodeId)
+    else exchange.beginWith(nodeId)
   }
 
   private isLiveAddr(addr: string): boolean {
