@@ -17,6 +17,8 @@ export interface SimNode {
   readonly index: number
   readonly id: NodeId
   readonly swim: Swim
+  /** Its own, to be looked at. */
+  readonly table: Table
   running: boolean
   left: boolean
   /** Starved of CPU, now and then: outside what the others are judged by. */
@@ -137,6 +139,7 @@ export class Network {
       index,
       id: self.nodeId,
       swim,
+      table,
       running: true,
       left: false,
       slow: false,

@@ -12,6 +12,7 @@ export const DEFAULTS: SwimConfig = {
   retransmitMax: 12,
   recordsInFull: 6,
   suspicionFactor: 4,
+  suspicionFactorBeyond: 1,
   suspicionFloorMs: 5000,
   suspicionMaxFactor: 6,
   suspicionConfirmations: 3,
@@ -43,12 +44,19 @@ export function shareOf(config: SwimConfig, members: number): Share {
   return { times: Math.max(toAll, Math.min(grown, config.retransmitMax)), inFull: Math.max(toAll, config.recordsInFull) }
 }
 
+/** Of members: a hundred. */
+const MANY_DECADES = 2
+
 /**
  * How long a member stays suspected once `confirmations` others than the first have accused it (Lifeguard: Dadgar, Phillips,
- * Currey 2018, §IV.B): from the longest time, in which a wrong accuser alone is most likely refuted, down to the least.
+ * Currey 2018, §IV.B): from the longest time, in which a wrong accuser alone is most likely refuted, down to the least. That is what a member needs to hear of
+ * it and to refute, and how long it may be silent: only the first grows with the number of members, and beyond a hundred by
+ * half a second for ten times as many.
  */
 export function suspicionMs(config: SwimConfig, members: number, confirmations: number): number {
-  const least = Math.max(config.suspicionFloorMs, config.suspicionFactor * Math.max(1, Math.log10(Math.max(1, members))) * config.probeEndMs)
+  const decades = Math.max(1, Math.log10(Math.max(1, members)))
+  const factor = config.suspicionFactor * Math.min(decades, MANY_DECADES) + config.suspicionFactorBeyond * Math.max(0, decades - MANY_DECADES)
+  const least = Math.max(config.suspicionFloorMs, factor * config.probeEndMs)
   // Among three members nobody is left to confirm but one.
   const wanted = Math.min(config.suspicionConfirmations, members - 2)
   if (wanted <= 0) return least

@@ -100,8 +100,10 @@ export interface SwimConfig {
   retransmitMax: number
   /** Of these times, so many with the record itself, the others with a notice of it. @default 6 */
   recordsInFull: number
-  /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeEndMs`, and never below suspicionFloorMs. @default 4 */
+  /** Least time of suspicion: `suspicionFactor * max(1, log10(n)) * probeEndMs` up to 100 members, and never below suspicionFloorMs. @default 4 */
   suspicionFactor: number
+  /** Its further growth for each ten times as many, in probeEndMs. @default 1 */
+  suspicionFactorBeyond: number
   /** @default 5000 */
   suspicionFloorMs: number
   /** Without confirmation by others, suspicion lasts so many times longer. @default 6 */
