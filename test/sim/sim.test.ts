@@ -60,9 +60,11 @@ test('one seed is one run', () => {
   assert.deepEqual(run(part), run(part))
 })
 
-test('a thousand members cost each what a hundred do', () => {
-  const small = run({ nodes: 100, seconds: 30 })
-  const large = run({ nodes: 1000, seconds: 30 })
-  assert.ok(large.bytesPerNodeSecond < 1.2 * small.bytesPerNodeSecond, `${small.bytesPerNodeSecond} ${large.bytesPerNodeSecond}`)
-  assert.ok(large.messagesPerNodeSecond < 1.2 * small.messagesPerNodeSecond)
+test('a thousand members cost each what a hundred do, with as many joins and deaths', () => {
+  const part = { join: 3, kill: 3, seconds: 40 }
+  const small = run({ ...part, nodes: 100 })
+  const large = run({ ...part, nodes: 1000 })
+  assert.ok(large.bytesPerNodeSecond < 1.1 * small.bytesPerNodeSecond, `${small.bytesPerNodeSecond} ${large.bytesPerNodeSecond}`)
+  assert.ok(large.messagesPerNodeSecond < 1.1 * small.messagesPerNodeSecond, `${small.messagesPerNodeSecond} ${large.messagesPerNodeSecond}`)
+  assert.ok(Math.max(...large.allKnowMs) < 15_000, large.allKnowMs.join(' '))
 })

@@ -13,6 +13,9 @@ import { type Entry, isLive, type Table } from './table.ts'
 import type { View } from './view.ts'
 
 const PROBLEM_EVERY_MS = 60_000
+/** Most messages carry none, and most calls lead to none. */
+const NO_NEWS: readonly News[] = []
+const NO_OUTPUTS: Output[] = []
 
 export interface CoreParts {
   readonly selfId: NodeId
@@ -57,6 +60,7 @@ export class Core implements CoreParts {
 
   drain(): Output[] {
     const outputs = this.outputs
+    if (outputs.length === 0) return NO_OUTPUTS
     this.outputs = []
     return outputs
   }
@@ -94,9 +98,9 @@ export class Core implements CoreParts {
   }
 
   /** How a member is seen here, for the member itself: it refutes what it does not agree with (Lifeguard's buddy system). */
-  accusationOf(to: NodeId): News[] {
+  accusationOf(to: NodeId): readonly News[] {
     const entry = this.table.get(to)
-    if (entry === undefined || (entry.state !== 'suspect' && entry.state !== 'dead')) return []
+    if (entry === undefined || (entry.state !== 'suspect' && entry.state !== 'dead')) return NO_NEWS
     return [accusationNews(entry.state, entry.signed.key, entry.signed.record.incarnation, this.selfKey)]
   }
 
@@ -120,11 +124,13 @@ export class Core implements CoreParts {
   }
 
   /** News to ride along with a message to this member. */
-  newsFor(to: NodeId, headBytes = PACKET_HEAD_BYTES): News[] {
+  newsFor(to: NodeId, headBytes = PACKET_HEAD_BYTES): readonly News[] {
     const { config } = this
     const first = this.accusationOf(to)
+    if (this.news.size === 0) return first
     const budgetBytes = config.packetBytes - headBytes - first.reduce((sum, { bytes }) => sum + bytes, 0)
-    return [...first, ...this.news.take(budgetBytes, shareOf(config, this.table.liveCount), config.packetBytes - headBytes)]
+    const news = this.news.take(budgetBytes, shareOf(config, this.table.liveCount), config.packetBytes - headBytes)
+    return first.length === 0 ? news : [...first, ...news]
   }
 
   isOther = (entry: Entry): boolean => entry.signed.record.nodeId !== this.selfId

@@ -26,6 +26,8 @@ const HEARSAY = 0
 export class Members {
   private readonly core: Core
   private readonly suspicions = new Map<number, Suspicion>()
+  /** The earliest of their deadlines. */
+  private deadlineMs = Infinity
   private readonly settledAtMs: number
   private forgetAtMs: number
 
@@ -36,17 +38,17 @@ export class Members {
   }
 
   get nextMs(): number {
-    let next = this.forgetAtMs
-    for (const { deadlineMs } of this.suspicions.values()) next = Math.min(next, Math.max(deadlineMs, this.core.clock.verdictsFromMs))
-    return next
+    return this.deadlineMs === Infinity ? this.forgetAtMs : Math.min(this.forgetAtMs, Math.max(this.deadlineMs, this.core.clock.verdictsFromMs))
   }
 
   tick(): void {
     const { clock } = this.core
     if (clock.timeMs >= this.forgetAtMs) this.forgetOld()
-    if (clock.timeMs < clock.verdictsFromMs) return
+    if (clock.timeMs < this.deadlineMs || clock.timeMs < clock.verdictsFromMs) return
     for (const { key, incarnation, deadlineMs } of [...this.suspicions.values()]) {
-      if (clock.timeMs >= deadlineMs) this.accuse('dead', key, incarnation, this.core.selfKey)
+      if (clock.timeMs < deadlineMs) continue
+      this.accuse('dead', key, incarnation, this.core.selfKey)
+      this.close(key)
     }
   }
 
@@ -127,7 +129,7 @@ export class Members {
     }
     const fresh = viewOf(signed, 'alive')
     const view = known === undefined ? fresh : mergeViews(fresh, known)
-    if (known?.signed.record.incarnation !== incarnation || view.state === 'left') this.suspicions.delete(signed.key)
+    if (known?.signed.record.incarnation !== incarnation || view.state === 'left') this.close(signed.key)
     core.set(view, goneAtMs)
     if (tellOthers) core.tellRecord(signed)
   }
@@ -139,6 +141,7 @@ export class Members {
     core.set(viewOf(entry.signed, 'suspect'))
     const suspicion: Suspicion = { key, incarnation, sinceMs: nowMs, accusers: new Set([by]), deadlineMs: nowMs + suspicionMs(core.config, core.table.liveCount, 0) }
     this.suspicions.set(key, suspicion)
+    this.findDeadline()
     this.passOn('suspect', entry, by)
   }
 
@@ -148,12 +151,23 @@ export class Members {
     if (suspicion === undefined || suspicion.accusers.has(by) || suspicion.accusers.size > config.suspicionConfirmations) return
     suspicion.accusers.add(by)
     suspicion.deadlineMs = suspicion.sinceMs + suspicionMs(config, table.liveCount, suspicion.accusers.size - 1)
+    this.findDeadline()
     this.passOn('suspect', entry, by, true)
+  }
+
+  /** Refuted, or judged. */
+  private close(key: number): void {
+    if (this.suspicions.delete(key)) this.findDeadline()
+  }
+
+  private findDeadline(): void {
+    this.deadlineMs = Infinity
+    for (const { deadlineMs } of this.suspicions.values()) this.deadlineMs = Math.min(this.deadlineMs, deadlineMs)
   }
 
   private die(entry: Entry, by: number): void {
     const { core } = this
-    this.suspicions.delete(entry.signed.key)
+    this.close(entry.signed.key)
     core.set(viewOf(entry.signed, 'dead'), core.clock.wallMs)
     this.passOn('dead', entry, by)
   }

@@ -6,7 +6,7 @@ import { fakeKeys, Net, nodeName, recordOf } from '../../../test/support/gossip-
 import { mulberry32 } from '../../../test/support/random.ts'
 import type { Output } from './contract.ts'
 import { decodeMessage, encodeMessage } from './message-codec.ts'
-import { recordNews } from './news-codec.ts'
+import { accusationNews, noticeNews, recordNews } from './news-codec.ts'
 import { signRecord } from './record-codec.ts'
 import { Swim } from './swim.ts'
 
@@ -202,4 +202,50 @@ test('no message makes an incarnation lower, takes this node\'s life, or is anyt
       }
     }),
   )
+})
+
+test('what one member missed it learns from the next ping of any other, once all are quiet', () => {
+  const net = new Net(14, { exchangeIntervalMs: 3600_000, reconnectIntervalMs: 3600_000 })
+  for (let i = 0; i < 6; i++) net.add(i === 0 ? [] : ['addr-0'])
+  net.run(5000)
+  // A record that only one has: as if its news had been lost on the way to all others.
+  const { swim } = net.nodes[1]!
+  const signed = signRecord(recordOf(9, { incarnation: net.nowMs }), false, fakeKeys(9).sign)
+  net.cut = () => true
+  swim.receive({ kind: 'entries', entries: [{ signed, state: 'alive', goneMs: 0 }], wanted: [] }, nodeName(0), net.nowMs)
+  net.run(600)
+  assert.deepEqual(net.nodes.map((node) => net.states(node)['node-9']), [undefined, 'alive', undefined, undefined, undefined, undefined])
+  net.cut = null
+  net.run(4000)
+  for (const node of net.nodes) assert.notEqual(net.states(node)['node-9'], undefined)
+})
+
+test('whoever hears a notice of a record that it lacks asks for it, once, and gets it', () => {
+  const net = new Net(15)
+  for (let i = 0; i < 3; i++) net.add(i === 0 ? [] : ['addr-0'])
+  net.run(5000)
+  const [asking, asked] = net.nodes.map(({ swim }) => swim)
+  const signed = signRecord(recordOf(9, { incarnation: net.nowMs }), false, fakeKeys(9).sign)
+  const notice = { kind: 'gossip' as const, news: [noticeNews(signed)] }
+  asking!.receive(notice, nodeName(1), net.nowMs)
+  asking!.receive(notice, nodeName(2), net.nowMs)
+  const sent = asking!.drain().filter((output) => output.kind === 'send')
+  assert.deepEqual(sent.map(({ to, message }) => [to, message]), [[nodeName(1), { kind: 'entries', entries: [], wanted: [signed.key] }]])
+  asked!.receive({ kind: 'entries', entries: [{ signed, state: 'alive', goneMs: 0 }], wanted: [] }, nodeName(2), net.nowMs)
+  asked!.drain()
+  asked!.receive(sent[0]!.message, nodeName(0), net.nowMs)
+  for (const output of asked!.drain()) if (output.kind === 'send' && output.to === nodeName(0)) asking!.receive(output.message, nodeName(1), net.nowMs)
+  assert.equal(asking!.member(nodeName(9))?.state, 'alive')
+  asking!.receive(notice, nodeName(2), net.nowMs)
+  assert.deepEqual(asking!.drain().filter((output) => output.kind === 'send'), [])
+})
+
+test('an accusation of an incarnation that a node never had raises nothing: it asks for the record', () => {
+  const swim = new Swim({ self: recordOf(0, { incarnation: 1000 }), random: mulberry32(1), nowMs: 1000, ...fakeKeys(0) })
+  const { key } = signRecord(recordOf(0), false, fakeKeys(0).sign)
+  swim.receive({ kind: 'gossip', news: [accusationNews('dead', key, 2 ** 48, 7)] }, nodeName(1), 1000)
+  assert.equal(swim.self.incarnation, 1000)
+  assert.ok(swim.drain().some((output) => output.kind === 'send' && output.message.kind === 'entries' && output.message.wanted[0] === key))
+  swim.receive({ kind: 'gossip', news: [accusationNews('suspect', key, 1000, 7)] }, nodeName(1), 1000)
+  assert.equal(swim.self.incarnation, 1001)
 })
