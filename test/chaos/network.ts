@@ -1,7 +1,10 @@
-/** The network of the test's own hosts, which it may cut, and make lossy and slow. Everything is undone by `heal`. */
+/** The network of the test's own hosts, which it may cut, and make lossy and slow. */
 import { outcomeOf } from '../hosts/commands.ts'
 import { type Host, joinHost } from '../hosts/network.ts'
 import type { NodeHost } from '../support/node-process.ts'
+
+/** Takes back what one fault did, and no other. */
+export type Undo = () => Promise<void>
 
 export class ChaosNetwork {
   readonly hosts: Host[] = []
@@ -16,10 +19,10 @@ export class ChaosNetwork {
   static async made(owner: number, hosts: number): Promise<ChaosNetwork> {
     const probe = await joinHost(owner, 2)
     const { code } = await outcomeOf(...probe.namespace.command('tc', ['qdisc', 'add', 'dev', 'eth0', 'root', 'netem', 'delay', '1ms']))
+    if (code === 0) await probe.namespace.run('tc', ['qdisc', 'del', 'dev', 'eth0', 'root'])
     const network = new ChaosNetwork(code === 0)
     network.hosts.push(probe)
     for (let i = 1; i < hosts; i++) network.hosts.push(await joinHost(owner, i + 2))
-    await network.heal()
     return network
   }
 
@@ -32,31 +35,37 @@ export class ChaosNetwork {
     }
   }
 
-  /** What `to` sends does not reach `at` any more. */
-  async deafen(at: number, to: readonly number[]): Promise<void> {
-    for (const other of to) await this.#run(at, 'iptables', '-w', '-A', 'INPUT', '-s', this.hosts[other]!.address, '-j', 'DROP')
+  /** What `others` send does not reach `at` any more. */
+  async deafen(at: number, others: readonly number[]): Promise<Undo> {
+    return this.#all(others.map((other) => () => this.#rule(at, '-s', this.hosts[other]!.address, '-j', 'DROP')))
   }
 
-  async cut(here: readonly number[], there: readonly number[]): Promise<void> {
-    for (const at of here) await this.deafen(at, there)
-    for (const at of there) await this.deafen(at, here)
+  async cut(here: readonly number[], there: readonly number[]): Promise<Undo> {
+    return this.#all([...here.map((at) => () => this.deafen(at, there)), ...there.map((at) => () => this.deafen(at, here))])
   }
 
-  /** A part of all UDP packets from other nodes is lost on the way in: TCP of clients would wait for seconds. */
-  async lose(at: number, percent: number): Promise<void> {
-    await this.#run(at, 'iptables', '-w', '-A', 'INPUT', '-p', 'udp', '-m', 'statistic', '--mode', 'random', '--probability', String(percent / 100), '-j', 'DROP')
+  /** A part of all UDP packets is lost on the way in: those of other nodes, since TCP of clients would wait for seconds. */
+  async lose(at: number, percent: number): Promise<Undo> {
+    return this.#rule(at, '-p', 'udp', '-m', 'statistic', '--mode', 'random', '--probability', String(percent / 100), '-j', 'DROP')
   }
 
-  async delay(at: number, ms: number): Promise<void> {
+  async delay(at: number, ms: number): Promise<Undo> {
     await this.#run(at, 'tc', 'qdisc', 'replace', 'dev', 'eth0', 'root', 'netem', 'delay', `${ms}ms`, `${Math.ceil(ms / 4)}ms`)
+    return () => this.#run(at, 'tc', 'qdisc', 'del', 'dev', 'eth0', 'root')
   }
 
-  /** @param at of these hosts. @default all */
-  async heal(at: readonly number[] = this.hosts.keys().toArray()): Promise<void> {
-    for (const host of at) {
-      await this.#run(host, 'iptables', '-w', '-F', 'INPUT')
-      if (this.delays) await outcomeOf(...this.hosts[host]!.namespace.command('tc', ['qdisc', 'del', 'dev', 'eth0', 'root']))
+  /** One after the other: iptables locks its table. */
+  async #all(work: readonly (() => Promise<Undo>)[]): Promise<Undo> {
+    const undo: Undo[] = []
+    for (const one of work) undo.push(await one())
+    return async () => {
+      for (const one of undo) await one()
     }
+  }
+
+  async #rule(at: number, ...rule: string[]): Promise<Undo> {
+    await this.#run(at, 'iptables', '-w', '-A', 'INPUT', ...rule)
+    return () => this.#run(at, 'iptables', '-w', '-D', 'INPUT', ...rule)
   }
 
   async #run(at: number, program: string, ...args: string[]): Promise<void> {

@@ -1,4 +1,5 @@
 /** Hosts that do not hear each other, or not all. Every node goes on hearing Postgres and the clients. */
+import type { Undo } from '../network.ts'
 import type { Stage } from '../stage.ts'
 import { type Fault, freeNodes, named, type Planned } from './fault.ts'
 
@@ -43,7 +44,8 @@ const loss: Fault = {
     const ms = random.between(3000, 30_000)
     if (nodes === null) return null
     return planned(stage, `${named(nodes)} lose ${percent} % of the packets from other nodes for ${ms} ms`, nodes, false, ms, async () => {
-      for (const i of nodes) await stage.network!.lose(i, percent)
+      const undo = await Promise.all(nodes.map((i) => stage.network!.lose(i, percent)))
+      return async () => void (await Promise.all(undo.map((one) => one())))
     })
   },
 }
@@ -57,7 +59,8 @@ const delay: Fault = {
     const ms = random.between(3000, 30_000)
     if (nodes === null) return null
     return planned(stage, `what ${named(nodes)} send takes ${packetMs} ms longer for ${ms} ms`, nodes, false, ms, async () => {
-      for (const i of nodes) await stage.network!.delay(i, packetMs)
+      const undo = await Promise.all(nodes.map((i) => stage.network!.delay(i, packetMs)))
+      return async () => void (await Promise.all(undo.map((one) => one())))
     })
   },
 }
@@ -66,13 +69,13 @@ export const networkFaults: readonly Fault[] = [halves, isolated, oneWay, loss, 
   ...fault, possible: (stage) => stage.network !== null && (fault.possible?.(stage) ?? true),
 }))
 
-function planned(stage: Stage, text: string, nodes: readonly number[], survivable: boolean, ms: number, apply: () => Promise<void>): Planned {
+function planned(stage: Stage, text: string, nodes: readonly number[], survivable: boolean, ms: number, apply: () => Promise<Undo>): Planned {
   return {
     text, nodes, survivable,
     async play() {
-      await apply()
+      const undo = await apply()
       await stage.sleep(ms)
-      await stage.network!.heal(nodes)
+      await undo()
     },
   }
 }
