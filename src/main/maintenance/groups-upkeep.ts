@@ -1,6 +1,6 @@
 /**
  * The life of placement groups (DESIGN §7): seals those that no slot wants any more or that are full, closes sealed ones
- * without an upload. One node seals and closes at a time; every node forgets sealed ones when it looks up slots.
+ * without an upload, deletes closed ones that hold nothing. One node does that at a time; every node forgets sealed ones when it looks up slots.
  *
  * A group is wanted if it is what a slot of any node's view wants, or would be if nobody were away for a while only. So a
  * member that flaps costs no group, the one that it is in is used again when it is back, and the halves of a partition
@@ -12,16 +12,17 @@ import type { ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import { groupDigest, type PlacementGroups } from '../placement/groups.ts'
 import { lookAtDrives, StandingDrives, type AbsenceOptions } from './absent-drives.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
+import { EmptyGroups, type EmptyGroupOptions } from './empty-groups.ts'
 
-export interface UpkeepOptions extends AbsenceOptions {
-  metadata: Pick<ObjectMetadata,
+export interface UpkeepOptions extends AbsenceOptions, EmptyGroupOptions {
+  metadata: EmptyGroupOptions['metadata'] & Pick<ObjectMetadata,
     'placementGroups' | 'sealPlacementGroup' | 'closePlacementGroup' | 'closableGroups' | 'lease' | 'nodes' | 'drives' | 'wantedGroups'>
   groups: PlacementGroups
   /** Groups with an upload in any thread of this process. */
   inUse(): Promise<ReadonlySet<PgId>>
   /** Called before `inUse` when groups were sealed: a thread that then answers takes no new uploads into them. */
   groupSealed(): void
-  /** The group's row was changed by this node: others are told. */
+  /** The group's row was changed or deleted by this node: others are told. */
   changed(pgId: PgId): void
 }
 
@@ -31,6 +32,7 @@ const LEASE_MS = 20_000
 export function groupUpkeep(options: UpkeepOptions): BackgroundTask {
   const { metadata, groups, cluster } = options
   const standing = new StandingDrives(options)
+  const empty = new EmptyGroups(options)
   /** Sealed groups that this process has heard of: their slots were looked up anew. */
   let heard = new Set<PgId>()
   return {
@@ -47,7 +49,8 @@ export function groupUpkeep(options: UpkeepOptions): BackgroundTask {
         options.groupSealed()
       }
       heard = new Set(sealed.map((group) => group.id))
-      if (leads && sealed.length > 0) await close(options, sealed, progress)
+      if (leads && sealed.length > 0) await close(options, sealed, empty, progress)
+      if (leads) await empty.round(progress)
       return false
     },
   }
@@ -82,12 +85,13 @@ async function unwantedGroups(options: UpkeepOptions, standing: StandingDrives):
   }
 }
 
-async function close({ metadata, inUse, changed }: UpkeepOptions, sealed: readonly PlacementGroup[], progress: Progress): Promise<void> {
+async function close({ metadata, inUse, changed }: UpkeepOptions, sealed: readonly PlacementGroup[], empty: EmptyGroups, progress: Progress): Promise<void> {
   const busy = await inUse()
   const unused = new Set(await metadata.closableGroups())
   for (const { id } of sealed) {
     if (busy.has(id) || !unused.has(id)) continue
     await metadata.closePlacementGroup(id)
+    empty.closed(id)
     changed(id)
     count(progress, 'closed')
   }

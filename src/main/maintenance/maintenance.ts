@@ -21,6 +21,9 @@ import { RemovalGuard } from './removal-guard.ts'
 import { DamageReports, shardRepair } from './repair.ts'
 import { isMine } from './shares.ts'
 
+/** The collectors of all drives have looked at everything within this time, mostly. */
+const ORPHANS_FOUND_MS = 300_000
+
 export interface MaintenanceOptions {
   native: Native
   metadata: ObjectMetadata
@@ -88,7 +91,10 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
   }
   const moves = shardMoves(moving)
   const tasks = [
-    groupUpkeep({ metadata, groups, cluster, delayMs: periods.repairDelayMs, inUse, groupSealed, changed: groupChanged }),
+    groupUpkeep({
+      metadata, groups, cluster, delayMs: periods.repairDelayMs, inUse, groupSealed, changed: groupChanged,
+      database: () => guard.database(), emptyForMs: periods.orphanAgeMs + ORPHANS_FOUND_MS,
+    }),
     repair,
     moves,
     reencode,

@@ -2,7 +2,7 @@
  * Moves shards of closed groups away from drives whose node is gone for good (DESIGN §7, §13 rules 5 and 6): the intent is
  * written into the group's row and told to the newcomer before the first byte, the work list is taken after that, each
  * shard is rebuilt on the newcomer under the new generation, and only then the member is replaced by compare-and-set. An
- * intent whose member is back is given up. What the old drive holds is its own business when it comes back: it is no member
+ * intent whose member is back is given up. A group that holds nothing does not move, it is deleted (empty-groups.ts). What the old drive holds is its own business when it comes back: it is no member
  * any more (orphans.ts).
  */
 import type { Logger } from 'pino'
@@ -14,6 +14,7 @@ import { remedyFor } from '../placement/remedy.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import type { ClusterView } from './cluster-view.ts'
 import { DriveSituations, type Situation } from './drive-situation.ts'
+import { EmptyClosedGroups } from './empty-groups.ts'
 import { storedBytes } from './repair.ts'
 import { isMine } from './shares.ts'
 import { tellGeneration } from './shard-removal.ts'
@@ -53,15 +54,19 @@ export interface Move {
 export function shardMoves(options: MoveOptions): BackgroundTask {
   const { metadata, cluster, logger } = options
   const situations = new DriveSituations(options)
+  const emptied = new EmptyClosedGroups(metadata)
   return {
     name: 'moves',
     idleMs: IDLE_MS,
     async round(progress, signal) {
       const database = await metadata.identity()
-      await giveUpNeedless(options, progress)
+      await giveUpNeedless(options, emptied, progress)
       const first = await situations.now()
       const { gone } = first
-      if (gone.size === 0) return false
+      if (gone.size === 0) {
+        emptied.clear()
+        return false
+      }
       const waiting = (await metadata.placementGroups({ states: ['closed'] })).filter((group) => group.members.some((driveId) => gone.has(driveId)))
       let moved = false
       let left = 0
@@ -71,7 +76,7 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
           if (remedyFor(group, first, options.noRoom?.(group.id)).kind === 'none') left++
           continue
         }
-        if (!isMine(cluster, group.id)) continue
+        if (!isMine(cluster, group.id) || (await emptied.has(group.id))) continue
         // anew for each group: the ones before may have taken hours, and a node that is back keeps what it has
         const move = planMove(options, group, await situations.now())
         if (move === null) continue
@@ -90,17 +95,18 @@ export function shardMoves(options: MoveOptions): BackgroundTask {
 }
 
 /** Ends moves that were begun and are not needed any more: what lies on the drive that was to come is collected then. */
-async function giveUpNeedless({ metadata, groups, cluster, logger, moved }: MoveOptions, progress: Progress): Promise<void> {
+async function giveUpNeedless({ metadata, groups, cluster, logger, moved }: MoveOptions, emptied: EmptyClosedGroups, progress: Progress): Promise<void> {
   const begun = (await metadata.placementGroups({ states: ['closed'], incoming: true })).filter(({ id }) => isMine(cluster, id))
   if (begun.length === 0) return
   const back = new Set((await metadata.nodes()).filter((node) => node.lease === 'held' && !cluster.isGone(node.nodeId)).map(({ nodeId }) => nodeId))
   const there = new Set((await metadata.drives()).filter(({ nodeId, state }) => state === 'active' && back.has(nodeId)).map(({ driveId }) => driveId))
   for (const { id, generation, members, incoming } of begun) {
-    if (!there.has(members[incoming!.index]!) || !(await metadata.giveUpMove(id, generation))) continue
+    const needless = there.has(members[incoming!.index]!) || (await emptied.has(id))
+    if (!needless || !(await metadata.giveUpMove(id, generation))) continue
     await groups.reload(id)
     moved(id)
     count(progress, 'moves given up')
-    logger.info({ pg: id, ...incoming }, 'a move was given up, since the member is back')
+    logger.info({ pg: id, ...incoming }, 'a move was given up: the member is back, or the group holds nothing')
   }
 }
 

@@ -83,14 +83,14 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         const generations: number[] = []
         for (const [pgId, list] of Map.groupBy(suspects.filter((suspect) => removable.has(pairKey(suspect))), (shard) => shard.pgId)) {
           // as it is now: a drive that was told a higher generation than an old view has refuses all of them
-          const group = await groups.refresh(pgId as PgId)
-          if (group === null) {
+          const generation = (await groups.refresh(pgId as PgId))?.generation ?? (await metadata.deletedGroup(pgId as PgId))
+          if (generation === null) {
             // of a database that this one does not know: for people to look at
             count(progress, 'shards of unknown groups', list.length)
             continue
           }
           shards.push(...list)
-          generations.push(...list.map(() => group.generation))
+          generations.push(...list.map(() => generation))
         }
         await native.deleteShards(driveId, shards.map(({ bucketId, blobId, pgId, index }) => ({ bucketId, blobId, pgId, index })), generations)
         count(progress, 'shards removed', shards.length)
@@ -172,7 +172,7 @@ function uniquePairs(shards: ShardRecord[]): Pair[] {
 
 /**
  * Condemned rows stay until their group is closed (no commit can come any more) and no drive holds a shard of them. A drive
- * that was declared lost never comes back.
+ * that was declared lost never comes back. Of a deleted group nobody knows the members any more: its rows go by their age.
  */
 async function forgetDone({ native, metadata, groups, reachable }: OrphanOptions): Promise<void> {
   const here = new Set(reachable())
@@ -197,6 +197,7 @@ async function forgetDone({ native, metadata, groups, reachable }: OrphanOptions
     }))
     const done = candidates.map(({ pair }) => pair).filter((pair) => !left.has(pair))
     await metadata.forgetCondemned(done)
-    if (page.length < PAGE) return
+    if (page.length < PAGE) break
   }
+  await metadata.forgetCondemnedOfDeletedGroups()
 }

@@ -56,12 +56,14 @@ export function reencoding(options: ReencodingOptions): Reencoding {
   /** Groups that were looked at for room, and when. */
   const roomSeenMs = new Map<PgId, number>()
   const situations = new DriveSituations(options)
+  /** Closed groups that hold nothing: they are deleted. */
+  const emptied = new Set<PgId>()
   let pass = new Pass(cluster)
 
   const needy = async (situation: Situation): Promise<PlacementGroup[]> => {
     const reachable = new Set(cluster.reachable())
     return (await metadata.placementGroups({ states: ['closed'] }))
-      .filter((group) => remedyFor(group, situation).kind === 're-encode' && group.members.filter((driveId) => reachable.has(driveId)).length >= group.k)
+      .filter((group) => !emptied.has(group.id) && remedyFor(group, situation).kind === 're-encode' && group.members.filter((driveId) => reachable.has(driveId)).length >= group.k)
       .sort((a, b) => shardsToSpare(a, situation) - shardsToSpare(b, situation))
   }
   /** Every node says which groups find no room, whoever re-encodes them: people ask any of them. */
@@ -95,6 +97,7 @@ export function reencoding(options: ReencodingOptions): Reencoding {
         await groups.ensure(group.id)
         const rows = await metadata.blobsOfGroup(group.id, pass.reached.get(group.id) ?? null, batch)
         const last = rows.at(-1)
+        if (last === undefined && !pass.reached.has(group.id)) emptied.add(group.id)
         if (rows.length < batch || last === undefined) pass.done.add(group.id)
         else pass.reached.set(group.id, last)
         // what has no reference waits for the garbage collector

@@ -45,7 +45,7 @@ export interface Member extends MemberRecord {
 export type ClusterEvent =
   | { kind: 'app'; key: string }
   | { kind: 'bucket'; key: string }
-  /** The group's row changed: sealed, closed, moved. */
+  /** The group's row changed: sealed, closed, moved, deleted. */
   | { kind: 'group'; pgId: PgId }
 
 /** Why a peer could not be had: a line for the log and for `anvil cluster status`. */

@@ -331,6 +331,18 @@ export interface ObjectMetadata {
   closePlacementGroup(id: PgId): Promise<void>
   /** Sealed groups of which every node with a lease has said, since the seal, that it has no upload in them. */
   closableGroups(): Promise<PgId[]>
+  /** Ids of closed groups above `after`, in order. */
+  closedGroups(after: PgId | null, limit: number): Promise<{ id: PgId; bytes: number }[]>
+  /**
+   * Deletes those of them that are closed, without the intent of a move, and that no blob, condemned pair, repair entry and
+   * upload names; answers their ids, which are remembered.
+   */
+  deleteEmptyGroups(ids: readonly PgId[], under: DatabaseIdentity): Promise<PgId[]>
+  /**
+   * The generation under which a drive may remove what it still holds of a deleted group: above all that the group ever had.
+   * Null of a group that is there, and of one that this database has never heard of.
+   */
+  deletedGroup(id: PgId): Promise<number | null>
   /**
    * The intent of a move (§13, rule 6), before its first byte: `incoming` is set, generation + 1. Closed groups only; an
    * earlier intent is replaced. Null if the group is not closed, was changed meanwhile, or has `to` as a member already.
@@ -401,6 +413,8 @@ export interface ObjectMetadata {
   judgeCondemned(suspects: { bucketId: BucketId; blobId: BlobId; pgId: PgId }[], under?: DatabaseIdentity, condemnedBeforeMs?: number): Promise<{ bucketId: BucketId; blobId: BlobId; pgId: PgId }[]>
   /** Condemned rows whose group is closed and whose shards are gone. */
   forgetCondemned(items: { blobId: BlobId; pgId: PgId }[]): Promise<void>
+  /** Condemned rows of deleted groups that are a day old. */
+  forgetCondemnedOfDeletedGroups(): Promise<void>
   expiredUploads(olderThanMs: number, limit: number): Promise<{ bucketId: BucketId; key: string; uploadId: UploadId }[]>
 
   /**

@@ -6,6 +6,7 @@ import { Buckets } from './buckets.ts'
 import { Condemned } from './condemned.ts'
 import type { ObjectMetadata } from './contract.ts'
 import { Copies } from './copies.ts'
+import { DeletedGroups } from './deleted-groups.ts'
 import { GarbageQueue } from './garbage.ts'
 import { GroupCommit } from './group-commit.ts'
 import { Identity } from './identity.ts'
@@ -92,6 +93,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
   const identity = new Identity(background, logger, options.standbyWaitMs ?? 5000)
   const reader = new Reader(readPool, readers)
   const groups = new PlacementGroups(pool, transactions, logger)
+  const deletedGroups = new DeletedGroups(background, backgroundTransactions)
   const commits = new GroupCommit({
     pool: writePool, ledger, logger, waitMs,
     lanes: writers,
@@ -171,6 +173,9 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     sealPlacementGroup: (id) => groups.sealPlacementGroup(id),
     closableGroups: () => groups.closableGroups(),
     closePlacementGroup: (id) => groups.closePlacementGroup(id),
+    closedGroups: (groupsAfter, limit) => groups.closedGroups(groupsAfter, limit),
+    deleteEmptyGroups: (ids, under) => deletedGroups.deleteEmptyGroups(ids, under),
+    deletedGroup: (id) => deletedGroups.deletedGroup(id),
     beginMove: (id, index, to, generation) => groups.beginMove(id, index, to, generation),
     giveUpMove: (id, generation) => groups.giveUpMove(id, generation),
     replaceMember: (id, index, from, to, generation, under) => groups.replaceMember(id, index, from, to, generation, under),
@@ -204,6 +209,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     condemned: (limit, after) => condemned.condemned(limit, after),
     judgeCondemned: (suspects, under, beforeMs) => condemned.judgeCondemned(suspects, under, beforeMs),
     forgetCondemned: (items) => condemned.forgetCondemned(items),
+    forgetCondemnedOfDeletedGroups: () => deletedGroups.forgetCondemned(),
     expiredUploads: (olderThanMs, limit) => uploads.expiredUploads(olderThanMs, limit),
 
     tidy,

@@ -12,7 +12,7 @@ import type { Transactions } from './transaction.ts'
 const STATES: PgState[] = ['open', 'sealed', 'closed']
 const CLOSED = 2
 /** The generation that travels: the timeline above, so that a promoted standby's generations are all higher. */
-const GENERATION_SPAN = 2 ** 32
+export const GENERATION_SPAN = 2 ** 32
 /** Ids that an old primary may have given and a promoted standby does not know of. */
 const FAILOVER_ID_GAP = 1_000_000
 
@@ -63,8 +63,12 @@ export class PlacementGroups {
     if (open !== null) return open
     return this.#transactions.run(async (session) => {
       await this.#skipIdsAfterFailover(session)
+      // One at a time: who loses the race gives no id away, or the ranges of deleted ids would have as many holes.
+      await session.query('SELECT pg_advisory_xact_lock(hashtextextended($1, 0))', [`placement group ${k}+${m} ${members.join()}`])
+      const other = await find(session)
+      if (other !== null) return other
       for (;;) {
-        // A conflict with another node's row waits for it; then it is found.
+        // A node of an earlier version takes no such lock: a conflict with its row waits for it; then it is found.
         await session.query(
           `INSERT INTO placement_groups (k, m, members, opened_ms) VALUES ($1, $2, $3::uuid[], ${NOW_MS})
            ON CONFLICT (k, m, members) WHERE state = 0 DO NOTHING`,
@@ -83,6 +87,13 @@ export class PlacementGroups {
   /** Waits for the commits that hold the shared lock. */
   async closePlacementGroup(id: PgId): Promise<void> {
     await this.#pool.query('UPDATE placement_groups SET state = 2 WHERE id = $1 AND state < 2', [id])
+  }
+
+  async closedGroups(after: PgId | null, limit: number): Promise<{ id: PgId; bytes: number }[]> {
+    const rows = await this.#pool.query<[PgId, number]>(
+      `SELECT id, bytes FROM placement_groups WHERE state = ${CLOSED} AND id > $1 ORDER BY id LIMIT $2`, [after ?? 0, limit],
+    )
+    return rows.map(([id, bytes]) => ({ id, bytes }))
   }
 
   async closableGroups(): Promise<PgId[]> {

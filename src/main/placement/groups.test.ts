@@ -9,6 +9,7 @@ import { groupDigest, PlacementGroups, type DriveView } from './groups.ts'
 function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotectedWrites?: boolean; sealed?: (id: PgId) => void } = {}) {
   const rows = new Map<PgId, PlacementGroup>()
   const told: PgDefinition[] = []
+  const forgotten: number[] = []
   const seen = { lookups: 0, away: false }
   const viewOf = (count: number, version: number): DriveView => ({
     version,
@@ -21,7 +22,7 @@ function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotecte
     allowUnprotectedWrites: options.allowUnprotectedWrites ?? false,
     view: () => view,
     sealed: options.sealed,
-    native: { setPg: (definition) => void told.push(definition) },
+    native: { setPg: (definition) => void told.push(definition), forgetPg: (id) => void forgotten.push(id) },
     metadata: {
       openPlacementGroup: (k, m, members) => {
         seen.lookups++
@@ -43,7 +44,7 @@ function rig(drives: number, options: { everTwoDrives?: boolean; allowUnprotecte
       },
     },
   })
-  return { groups, rows, told, seen, look: (count: number) => (view = viewOf(count, view.version + 1)) }
+  return { groups, rows, told, forgotten, seen, look: (count: number) => (view = viewOf(count, view.version + 1)) }
 }
 
 test('a blob finds the open group of its slot, once for all that come at a time', async () => {
@@ -93,6 +94,18 @@ test('what another node seals or moves is noticed: its slots take another group,
   const before = seen.lookups
   await groups.changed(99 as PgId)
   assert.equal(seen.lookups, before, 'what is not known is not looked up')
+})
+
+test('a group that was deleted is forgotten, here and by the addon; not while an upload has it', async () => {
+  const { groups, rows, forgotten } = rig(2)
+  const lease = await groups.take(newBlobId())
+  rows.delete(lease.group.id)
+  await groups.changed(lease.group.id)
+  assert.equal((await groups.ensure(lease.group.id)).id, lease.group.id)
+  lease.release()
+  await groups.changed(lease.group.id)
+  assert.deepEqual(forgotten, [lease.group.id])
+  await assert.rejects(groups.ensure(lease.group.id), { kind: 'ShardsUnavailable' })
 })
 
 test('a group that is retired here is told to others', async () => {

@@ -21,7 +21,7 @@ export interface DriveView {
 
 export interface PlacementOptions {
   metadata: Pick<ObjectMetadata, 'openPlacementGroup' | 'placementGroup' | 'sealPlacementGroup'>
-  native: Pick<Native, 'setPg'>
+  native: Pick<Native, 'setPg' | 'forgetPg'>
   view(): DriveView
   erasureCode: 'auto' | ErasureCode
   allowUnprotectedWrites: boolean
@@ -173,10 +173,13 @@ export class PlacementGroups {
     this.#slotGroups.clear()
   }
 
-  /** Another node has sealed, closed or moved this group. What is known of it is read again. */
+  /** Another node has sealed, closed, moved or deleted this group. What is known of it is read again. */
   async changed(id: PgId): Promise<void> {
     this.#leave(id)
-    if (this.#known.has(id)) await this.reload(id)
+    if (!this.#known.has(id) || (await this.refresh(id)) !== null || this.#inUse.has(id)) return
+    // deleted: it held nothing
+    this.#known.delete(id)
+    this.#options.native.forgetPg(id)
   }
 
   /** Its slots look for another group. */

@@ -51,7 +51,7 @@ const reencode = (more?: Partial<ReencodingOptions>) => run(reencoding(options(m
 const moves = () => run(shardMoves({ ...options(), native: rig.native, metadata: rig.metadata, moved: () => {} }))
 async function upkeep(): Promise<void> {
   const { metadata, groups } = rig
-  await run(groupUpkeep({ metadata, groups, cluster, delayMs: 0, inUse: () => Promise.resolve(new Set(groups.inUse)), groupSealed: () => {}, changed: () => {} }))
+  await run(groupUpkeep({ metadata, groups, cluster, delayMs: 0, emptyForMs: 0, database: () => Promise.resolve(null), inUse: () => Promise.resolve(new Set(groups.inUse)), groupSealed: () => {}, changed: () => {} }))
 }
 
 /** Live blobs by the code of their group. */

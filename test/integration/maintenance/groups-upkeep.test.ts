@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, test } from 'node:test'
 import type { PgState } from '../../../src/main/metadata/contract.ts'
+import { groupDigest } from '../../../src/main/placement/groups.ts'
 import type { BucketId, DriveId, PgId } from '../../../src/shared/ids.ts'
 import { startMetadata, type TestMetadata } from '../../support/metadata.ts'
 import { until } from '../../support/until.ts'
@@ -12,7 +13,7 @@ let t: TestMetadata
 let bucketId: BucketId
 before(async () => (t = await startMetadata()))
 beforeEach(async () => {
-  for (const table of ['objects', 'blobs', 'placement_groups', 'drives', 'nodes', 'leases']) await t.sql(`DELETE FROM ${table}`)
+  for (const table of ['objects', 'blobs', 'placement_groups', 'deleted_groups', 'drives', 'nodes', 'leases']) await t.sql(`DELETE FROM ${table}`)
   bucketId = await t.bucket()
 })
 after(() => t.stop())
@@ -132,6 +133,44 @@ test('a drive that is offline on a living node: its groups wait for it, as long 
       assert.deepEqual(named.filter((id) => !open.includes(id)), [])
     }
   }
+})
+
+test('however often the view flaps: what stays are the groups of the slots, and closed ones that hold something', async () => {
+  const nodes = await cluster(4)
+  const whole = await nodes[0]!.write()
+  let written = 0
+  for (let flap = 0; flap < 8; flap++) {
+    // now one, now two of them are away, each at its time
+    const away = new Set([nodes[1 + (flap % 3)]!, ...(flap % 4 === 0 ? [nodes[1 + ((flap + 1) % 3)]!] : [])])
+    const here = nodes.filter((node) => !away.has(node))
+    for (const node of here) node.sees(here)
+    written += (await here[0]!.write()).length
+    await upkeepOf(here)
+    for (const node of nodes) node.sees(nodes)
+    if (flap % 3 === 0) await upkeepOf(nodes)
+  }
+  // a slot that nobody has written to may want one of the others as well
+  const unwanted = async () => (await t.metadata.placementGroups({ states: ['open'] })).filter((group) => !nodes[0]!.groups.wanted().has(groupDigest(group)))
+  const emptyClosed = () => t.sql("SELECT id FROM placement_groups AS g WHERE state = 2 AND NOT EXISTS (SELECT FROM blobs WHERE pg_id = g.id)")
+  const settled = async () => {
+    await upkeepOf(nodes)
+    return (await unwanted()).length + (await inState('sealed')).length + (await emptyClosed()).length === 0
+  }
+  await until('the open groups are what the slots want, and every closed one holds something', settled)
+  const open = await inState('open')
+  assert.deepEqual(whole.filter((id) => !open.includes(id)), [], 'those of the whole view have never been sealed')
+  const closed = await inState('closed')
+  assert.ok(closed.length > 0 && closed.length <= written, `${closed.length} of ${written}`)
+
+  // re-encoding brings all of it into the groups of the whole view again
+  for (const id of closed) {
+    for (const { bucketId: of, blobId, pgId } of await t.metadata.blobsOfGroup(id, null, 1000)) assert.ok(await t.metadata.moveBlob(of, blobId, pgId, whole[0]!, []))
+  }
+  await until('they are deleted', settled)
+  const rows = await t.sql<[number]>('SELECT count(*)::int FROM placement_groups')
+  assert.deepEqual(rows, [[open.length]])
+  const [[ids, ranges]] = await t.sql<[number, number]>('SELECT sum(last_id - first_id + 1)::int, count(*)::int FROM deleted_groups') as [[number, number]]
+  assert.ok(ids >= closed.length && ranges <= open.length + 1, `${ids} ids in ${ranges} ranges`)
 })
 
 test('a full group is sealed, and one of a drive that was declared lost, whoever wants them', async () => {

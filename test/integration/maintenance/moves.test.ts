@@ -64,7 +64,7 @@ async function readAll(): Promise<void> {
 test('only closed groups move, of nodes that gossip and the database have given up, after the delay', async () => {
   assert.deepEqual(await run(moves([AWAY])), {}, 'the groups are open')
   const { metadata, groups } = rig
-  await run(groupUpkeep({ metadata, groups, cluster: cluster([AWAY]), delayMs: 0, inUse: () => Promise.resolve(new Set(groups.inUse)), groupSealed: () => {}, changed: () => {} }))
+  await run(groupUpkeep({ metadata, groups, cluster: cluster([AWAY]), delayMs: 0, emptyForMs: 0, database: () => Promise.resolve(null), inUse: () => Promise.resolve(new Set(groups.inUse)), groupSealed: () => {}, changed: () => {} }))
   assert.equal((await metadata.placementGroup(pgId))!.state, 'closed')
   assert.deepEqual(await run(moves([])), {}, 'gossip still hears of it')
   assert.deepEqual(await run(moves([AWAY], 3_600_000)), {}, 'it may only be a reboot')
@@ -116,6 +116,18 @@ test('each shard is rebuilt on a drive that had none of the group', async () => 
   for (const driveId of others) await rig.closeDrive(driveId)
   await readAll()
   for (const driveId of others) await rig.openDrive(driveId)
+})
+
+test('a group that holds nothing is not moved, and an intent that a mover has left in it is given up', async () => {
+  const { metadata } = rig
+  const [one, two] = rig.online() as [DriveId, DriveId]
+  const empty = await metadata.openPlacementGroup(1, 2, [lost, one, two])
+  await metadata.closePlacementGroup(empty.id)
+  assert.equal((await run(moves([AWAY])))['members replaced'] ?? 0, 0)
+  assert.deepEqual((await metadata.placementGroup(empty.id))!.members, empty.members)
+  assert.ok(await metadata.beginMove(empty.id, 0, rig.online().find((driveId) => driveId !== one && driveId !== two)!, empty.generation))
+  assert.equal((await run(moves([AWAY])))['moves given up'], 1)
+  assert.deepEqual(await metadata.deleteEmptyGroups([empty.id], await metadata.identity()), [empty.id])
 })
 
 test('what comes back is no member any more: its shards go, those of members stay', async () => {

@@ -27,6 +27,8 @@ export interface PlacingOptions {
   bucketId: BucketId
   /** ANVIL_REPAIR_DELAY_SECS in milliseconds. */
   delayMs: number
+  /** @default 0 */
+  emptyForMs?: number
 }
 
 export class PlacingNode {
@@ -46,10 +48,10 @@ export class PlacingNode {
     this.nodeId = name as NodeId
     this.drives = Array.from({ length: driveCount }, () => ({ driveId: randomId<DriveId>(), nodeId: name, zone: '', totalBytes: GIB }))
     this.groups = new PlacementGroups({
-      metadata: t.metadata, native: { setPg() {} }, view: () => this.#view, erasureCode: 'auto', allowUnprotectedWrites: false,
+      metadata: t.metadata, native: { setPg() {}, forgetPg() {} }, view: () => this.#view, erasureCode: 'auto', allowUnprotectedWrites: false,
     })
     this.upkeep = groupUpkeep({
-      metadata: t.metadata, groups: this.groups, delayMs: options.delayMs, groupSealed() {}, changed() {},
+      metadata: t.metadata, groups: this.groups, delayMs: options.delayMs, groupSealed() {}, changed() {}, emptyForMs: options.emptyForMs ?? 0, database: () => t.metadata.identity(),
       inUse: () => Promise.resolve(new Set(this.groups.inUse)),
       cluster: {
         processId: this.process, self: this.nodeId, freeBytes: () => 0, local: () => [], reachable: () => [], placeable: () => this.#view.drives,

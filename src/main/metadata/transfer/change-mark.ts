@@ -14,7 +14,7 @@ const WATCHED = ['bucket_state', 'objects', 'object_versions', 'uploads', 'parts
  */
 export async function changeMark({ regional, global }: Databases): Promise<string> {
   const [{ mark: first }] = await rows(regional, `
-    SELECT (SELECT sum(generation) FROM placement_groups) || ' ' ||
+    SELECT (SELECT sum(generation) FROM placement_groups) || ' ' || (SELECT coalesce(sum(last_id - first_id + 1), 0) FROM deleted_groups) || ' ' ||
       string_agg(relname || ' ' || n_tup_ins || ' ' || CASE WHEN relname = 'condemned' THEN 0 ELSE n_tup_upd + n_tup_del END, ' ' ORDER BY relname) AS mark
     FROM pg_stat_user_tables WHERE relname = ANY($1)`, [WATCHED])
   const [{ mark: second }] = await rows(global, `

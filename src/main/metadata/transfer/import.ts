@@ -11,7 +11,7 @@ import { migrate, migrationNames, MIGRATIONS, schemaState } from '../../postgres
 import { TIMELINE } from '../identity.ts'
 import type { Databases } from './export.ts'
 import { DamagedExport, ExportReader, TransferError, type ExportHead, type TableHead } from './format.ts'
-import { quoted, SEQUENCES, SIDES, tableColumns, TABLES, type Side, type TableColumns } from './tables.ts'
+import { quoted, SEQUENCES, SIDES, tableColumns, type Side, type TableColumns } from './tables.ts'
 
 export interface Imported {
   head: ExportHead
@@ -93,7 +93,9 @@ async function prepareSchema(config: pg.ClientConfig, side: Side, head: ExportHe
  */
 async function requireEmpty(clients: Record<Side, pg.Client>, databases: Databases, head: ExportHead): Promise<boolean> {
   const used = async (side: Side): Promise<string | null> => {
-    for (const table of TABLES[side].filter((name) => name !== 'change_head')) {
+    // those of the schema that the export has
+    const tables = (await tableColumns(clients[side], side)).map(({ table }) => table)
+    for (const table of tables.filter((name) => name !== 'change_head')) {
       const { rowCount } = await clients[side].query(`SELECT FROM ${pg.escapeIdentifier(table)} LIMIT 1`)
       if (rowCount !== 0) return table
     }

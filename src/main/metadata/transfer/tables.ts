@@ -7,8 +7,8 @@ export type Side = (typeof SIDES)[number]
 /** In the order in which they are filled: what others refer to comes first. */
 export const TABLES: Record<Side, readonly string[]> = {
   regional: [
-    'bucket_state', 'objects', 'object_versions', 'blobs', 'uploads', 'parts', 'manifests', 'completed_uploads', 'placement_groups', 'nodes',
-    'drives', 'gc_queue', 'repair_queue', 'condemned',
+    'bucket_state', 'objects', 'object_versions', 'blobs', 'uploads', 'parts', 'manifests', 'completed_uploads', 'placement_groups',
+    'deleted_groups', 'nodes', 'drives', 'gc_queue', 'repair_queue', 'condemned',
   ],
   global: ['deployment', 'encryption_keys', 'regions', 'tenants', 'apps', 'grants', 'buckets', 'change_head'],
 }
