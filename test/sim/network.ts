@@ -6,7 +6,8 @@
 import { Swim } from '../../src/main/gossip/swim.ts'
 import type { Message, Output, SwimConfig } from '../../src/main/gossip/contract.ts'
 import { signRecord } from '../../src/main/gossip/record-codec.ts'
-import { NodeNumbers, Table } from '../../src/main/gossip/table.ts'
+import { NodeNumbers } from '../../src/main/gossip/node-numbers.ts'
+import { Table } from '../../src/main/gossip/table.ts'
 import { viewOf } from '../../src/main/gossip/view.ts'
 import type { DriveId, NodeId } from '../../src/shared/ids.ts'
 import type { MemberRecord } from '../../src/main/membership/contract.ts'
@@ -63,7 +64,7 @@ export class Network {
   readonly sent = new TrafficMeter()
   private readonly byId = new Map<NodeId, SimNode>()
   private readonly queue: (Event[] | undefined)[] = []
-  private readonly numbers = new NodeNumbers()
+  private readonly numbers = new NodeNumbers(true)
   private readonly options: NetworkOptions
   private cut: ((a: SimNode, b: SimNode) => boolean) | null = null
 

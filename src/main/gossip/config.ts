@@ -21,6 +21,7 @@ export const DEFAULTS: SwimConfig = {
   exchangeIntervalMs: 30_000,
   reconnectIntervalMs: 10_000,
   forgetMs: 24 * 3600_000,
+  maxMembers: 32_768,
   packetBytes: 1200,
 }
 

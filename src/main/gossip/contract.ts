@@ -120,6 +120,8 @@ export interface SwimConfig {
   reconnectIntervalMs: number
   /** The dead and the left are forgotten after this long. @default 86400000 */
   forgetMs: number
+  /** So many are known at most, this node, the dead and the left among them. Whoever else comes is refused. @default 32768 */
+  maxMembers: number
   /** Bytes of a message that rides in a packet, news included. @default 1200 */
   packetBytes: number
 }

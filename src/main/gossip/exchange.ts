@@ -9,7 +9,7 @@ import type { Core } from './core.ts'
 import type { Members } from './members.ts'
 import { digestEntryBytes, MAX_BUCKETS, tableEntryBytes } from './message-codec.ts'
 import type { OwnRecord } from './own-record.ts'
-import { bucketOf, type Entry } from './table.ts'
+import type { Entry } from './table.ts'
 import { outranks } from './view.ts'
 
 /** One message of several. */
@@ -83,15 +83,15 @@ export class Exchange {
       return
     }
     const mine = table.hashes(count)
-    const differing = new Map<number, Entry[]>()
-    for (let bucket = 0; bucket < count; bucket++) if (mine[bucket] !== hashes[bucket]) differing.set(bucket, [])
-    if (differing.size === 0) return
-    for (const entry of table.values()) if (!this.isForgettable(entry)) differing.get(bucketOf(entry.signed.key, count))?.push(entry)
+    const differing: number[] = []
+    for (let bucket = 0; bucket < count; bucket++) if (mine[bucket] !== hashes[bucket]) differing.push(bucket)
+    if (differing.length === 0) return
 
     const inFull: TableEntry[] = []
     const buckets: { bucket: number; entries: DigestEntry[] }[] = []
     let bytes = 0
-    for (const [bucket, entries] of shuffled(differing, this.core.random)) {
+    for (const bucket of shuffled(differing, this.core.random)) {
+      const entries = [...table.inBucket(bucket, count)].filter((entry) => !this.isForgettable(entry))
       if (hashes[bucket] === 0) {
         inFull.push(...entries.map((entry) => this.tableEntry(entry)))
         continue
@@ -107,12 +107,11 @@ export class Exchange {
 
   /** What the other side holds in the buckets that differ: sends what it lacks, and asks for what this side lacks. */
   onDifference(bucketCount: number, buckets: readonly { bucket: number; entries: readonly DigestEntry[] }[], from: NodeId): void {
-    const mine = new Map<number, Map<number, Entry>>(buckets.map(({ bucket }) => [bucket, new Map()]))
-    for (const entry of this.core.table.values()) if (!this.isForgettable(entry)) mine.get(bucketOf(entry.signed.key, bucketCount))?.set(entry.signed.key, entry)
     const wanted: number[] = []
     const lacking: TableEntry[] = []
     for (const { bucket, entries } of buckets) {
-      const rest = mine.get(bucket)!
+      const rest = new Map<number, Entry>()
+      for (const entry of this.core.table.inBucket(bucket, bucketCount)) if (!this.isForgettable(entry)) rest.set(entry.signed.key, entry)
       for (const theirs of entries) {
         const entry = rest.get(theirs.key)
         rest.delete(theirs.key)
@@ -194,8 +193,7 @@ export class Exchange {
 const digestEntry = ({ signed: { key, record }, state }: Entry): DigestEntry => ({ key, incarnation: record.incarnation, state })
 
 /** From a random place on, or the same buckets would be left out each time. */
-function shuffled<K, V>(map: Map<K, V>, random: () => number): [K, V][] {
-  const all = [...map]
+function shuffled<T>(all: readonly T[], random: () => number): T[] {
   const at = Math.floor(random() * all.length)
   return [...all.slice(at), ...all.slice(0, at)]
 }

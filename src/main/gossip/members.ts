@@ -118,6 +118,10 @@ export class Members {
       core.problem(from, 'protocol', `${from} passed on a record of ${nodeId} whose signature is wrong`)
       return false
     }
+    if (core.table.size >= core.config.maxMembers && core.table.get(nodeId) === undefined) {
+      core.problem(from, 'protocol', `${from} told of ${nodeId}, but ${core.table.size} members are known already, and there is room for no more`)
+      return false
+    }
     return true
   }
 

@@ -2,6 +2,7 @@
 import type { NodeId } from '../../shared/ids.ts'
 import type { MemberState } from '../membership/contract.ts'
 import { MAX_BUCKETS } from './message-codec.ts'
+import { bucketOf, NodeNumbers } from './node-numbers.ts'
 import { PagedArray } from './paged-array.ts'
 import type { View } from './view.ts'
 
@@ -11,34 +12,6 @@ export interface Entry extends View {
   readonly changedMs: number
   /** When it died or left, as far as anybody knows. 0 for the living. */
   readonly goneAtMs: number
-}
-
-/** Node ids as small numbers. One per process; the nodes of a simulation share theirs. */
-export class NodeNumbers {
-  private readonly numbers = new Map<NodeId, number>()
-  private readonly keys = new Map<number, number>()
-
-  get size(): number {
-    return this.numbers.size
-  }
-
-  find(id: NodeId): number | undefined {
-    return this.numbers.get(id)
-  }
-
-  findKey(key: number): number | undefined {
-    return this.keys.get(key)
-  }
-
-  of(id: NodeId, key: number): number {
-    let number = this.numbers.get(id)
-    if (number === undefined) {
-      number = this.numbers.size
-      this.numbers.set(id, number)
-      this.keys.set(key, number)
-    }
-    return number
-  }
 }
 
 const STATE_SALTS: Record<MemberState, number> = { alive: 0x1b56c4e9, suspect: 0x2f6b1e3d, dead: 0x5d588b65, left: 0x7ed55d16 }
@@ -116,6 +89,18 @@ export class Table {
   remove(entry: Entry): void {
     this.count(entry, -1)
     this.entries.set(entry.index, undefined)
+    this.numbers.release(entry.signed.record.nodeId, entry.signed.key)
+  }
+
+  /** Members in one of `count` buckets, a power of two up to MAX_BUCKETS. */
+  *inBucket(bucket: number, count: number): Generator<Entry> {
+    const width = MAX_BUCKETS / count
+    for (let leaf = bucket * width; leaf < (bucket + 1) * width; leaf++) {
+      for (const index of this.numbers.inBucket(leaf)) {
+        const entry = this.entries.get(index)
+        if (entry !== undefined) yield entry
+      }
+    }
   }
 
   /** Up to `count` different members for which `fits` holds, drawn at random. */
@@ -158,8 +143,6 @@ export class Table {
 }
 
 export const isLive = ({ state }: View): boolean => state === 'alive' || state === 'suspect'
-
-export const bucketOf = (key: number, count: number): number => Math.floor((key / 2 ** 48) * count)
 
 /** 32 bits that change with member, incarnation and state (multiply and shift as in MurmurHash3's finalizer). */
 function hashOf({ signed: { key, record }, state }: View): number {

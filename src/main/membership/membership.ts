@@ -15,6 +15,7 @@ import { signedBy, type NodeIdentity } from '../transport/identity.ts'
 import { Clocks } from './clocks.ts'
 import type { ClusterEvent, Member, MemberDrive, MemberRecord, Membership, MembershipEvents, MemberState, PeerProblem } from './contract.ts'
 import { Discoveries } from './discoveries.ts'
+import { LargeMessages } from './large-messages.ts'
 import { watchLoopLag } from './loop-lag.ts'
 import { Problems } from './problems.ts'
 import { Seeds } from './seeds.ts'
@@ -64,6 +65,7 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   readonly #clocks: Clocks
   readonly #seeds: Seeds
   readonly #discoveries = new Discoveries()
+  readonly #large: LargeMessages
   #members: Member[] | null = null
   readonly #known = new Set<NodeId>()
   #timer: NodeJS.Timeout | null = null
@@ -88,6 +90,11 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
       nowMs: nowMs(),
       sign: identity.sign,
       verify: signedBy,
+    })
+    this.#large = new LargeMessages({
+      request: (to, bytes) => transport.request(to, LARGE_PROTOCOL, bytes),
+      // the core counts it as lost and tries again with another member or at its next turn
+      lost: (to, error) => logger.debug({ err: error, peer: to }, 'a table was not delivered'),
     })
     this.#seeds = new Seeds({
       nodeId: identity.nodeId, bootstrapAddrs, knownNodes, logger,
@@ -217,17 +224,8 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
 
   #send(to: NodeId, message: Message, large: boolean): void {
     const bytes = encodeMessage(message)
-    if (!large) this.#transport.send(to, bytes)
-    else void this.#sendLarge(to, bytes)
-  }
-
-  async #sendLarge(to: NodeId, bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#transport.request(to, LARGE_PROTOCOL, bytes)
-    } catch (error) {
-      // the core counts it as lost and tries again with another member or at its next turn
-      this.#options.logger.debug({ err: error, peer: to }, 'a table was not delivered')
-    }
+    if (large) this.#large.send(to, bytes)
+    else this.#transport.send(to, bytes)
   }
 
   async #contact(addr: string, message: Message): Promise<void> {
