@@ -204,20 +204,20 @@ test('no message makes an incarnation lower, takes this node\'s life, or is anyt
   )
 })
 
-test('what one member missed it learns from the next ping of any other, once all are quiet', () => {
+test('what nobody heard shows with the next pings, once all are quiet', () => {
   const net = new Net(14, { exchangeIntervalMs: 3600_000, reconnectIntervalMs: 3600_000 })
   for (let i = 0; i < 6; i++) net.add(i === 0 ? [] : ['addr-0'])
   net.run(5000)
-  // A record that only one has: as if its news had been lost on the way to all others.
-  const { swim } = net.nodes[1]!
-  const signed = signRecord(recordOf(9, { incarnation: net.nowMs }), false, fakeKeys(9).sign)
-  net.cut = () => true
-  swim.receive({ kind: 'entries', entries: [{ signed, state: 'alive', goneMs: 0 }], wanted: [] }, nodeName(0), net.nowMs)
-  net.run(600)
-  assert.deepEqual(net.nodes.map((node) => net.states(node)['node-9']), [undefined, 'alive', undefined, undefined, undefined, undefined])
+  net.cut = (from) => from === 5
+  net.nodes[5]!.swim.updateSelf({ zone: 'elsewhere' }, net.nowMs)
+  net.run(300)
   net.cut = null
+  assert.ok(net.nodes.slice(0, 5).every(({ swim }) => swim.member(nodeName(5))!.zone === ''))
   net.run(4000)
-  for (const node of net.nodes) assert.notEqual(net.states(node)['node-9'], undefined)
+  for (const [index, node] of net.nodes.entries()) {
+    assert.equal(node.swim.member(nodeName(5))!.zone, 'elsewhere')
+    assert.ok(!net.changes(index, 'node-5').some(({ member }) => member.state !== 'alive'))
+  }
 })
 
 test('whoever hears a notice of a record that it lacks asks for it, once, and gets it', () => {
@@ -238,6 +238,9 @@ test('whoever hears a notice of a record that it lacks asks for it, once, and ge
   assert.equal(asking!.member(nodeName(9))?.state, 'alive')
   asking!.receive(notice, nodeName(2), net.nowMs)
   assert.deepEqual(asking!.drain().filter((output) => output.kind === 'send'), [])
+  const newer = signRecord(recordOf(9, { incarnation: net.nowMs + 1 }), false, fakeKeys(9).sign)
+  asked!.receive({ kind: 'gossip', news: [noticeNews(newer)] }, nodeName(2), net.nowMs)
+  assert.ok(asked!.drain().some((output) => output.kind === 'send' && output.to === nodeName(2) && output.message.kind === 'entries'))
 })
 
 test('an accusation of an incarnation that a node never had raises nothing: it asks for the record', () => {
