@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { mulberry32 } from '../../../test/support/random.ts'
 import type { NodeId } from '../../shared/ids.ts'
-import { DEFAULTS, suspicionMs } from './config.ts'
+import { DEFAULTS, shareOf, suspicionMs } from './config.ts'
 import type { News } from './contract.ts'
 import { accusationNews, eventNews } from './news-codec.ts'
 import { NewsQueue } from './news-queue.ts'
@@ -38,6 +38,22 @@ test('news of one topic is replaced as its sender says; what fits in no packet g
   queue.push('large', event(2, 'x'.repeat(500)), () => true)
   assert.deepEqual(numbersOf(queue.take(400, once, 400)), [2])
   assert.deepEqual(numbersOf(queue.take(400, once, 400)), [1])
+})
+
+test('news: after its share in full the brief form goes, or nothing', () => {
+  const queue = new NewsQueue()
+  const share = { times: 4, inFull: 2 }
+  const kindsOf = (news: News[]): string => news.map(({ kind }) => kind).join()
+  queue.push('long', event(1), () => true, accusationNews('suspect', 1, 1, 2))
+  assert.deepEqual(Array.from({ length: 5 }, () => kindsOf(queue.take(1200, share, 1200))), ['event', 'event', 'suspect', 'suspect', ''])
+  queue.push('some', event(2), () => true, null)
+  assert.deepEqual(Array.from({ length: 3 }, () => kindsOf(queue.take(1200, share, 1200))), ['event', 'event', ''])
+  assert.equal(queue.size, 0)
+  // In a place too small for the whole the brief form may still go.
+  queue.push('long', event(3), () => true, accusationNews('suspect', 1, 1, 2))
+  queue.take(1200, share, 1200)
+  queue.take(1200, share, 1200)
+  assert.equal(kindsOf(queue.take(30, share, 1200)), 'suspect')
 })
 
 test('news: memory is bounded', () => {
@@ -79,9 +95,15 @@ test('running clock: time without CPU does not count', () => {
   assert.equal(clock.timeMs, 2020)
 })
 
+test('a piece of news is sent no more often among ten thousand than among hundreds, and among few to each', () => {
+  assert.deepEqual([2, 10, 17, 50, 100, 1000, 10_000].map((members) => shareOf(DEFAULTS, members).times), [4, 9, 16, 8, 12, 12, 12])
+  assert.deepEqual([10, 17, 100, 10_000].map((members) => shareOf(DEFAULTS, members).inFull), [9, 16, 6, 6])
+})
+
 test('suspicion: from six times the least down to it, as others confirm', () => {
   const times = [0, 1, 2, 3, 4].map((confirmations) => Math.round(suspicionMs(DEFAULTS, 100, confirmations)))
   assert.deepEqual(times, [48_000, 28_000, 16_301, 8000, 8000])
+  assert.deepEqual([10, 17, 1000, 10_000].map((members) => suspicionMs(DEFAULTS, members, 3)), [5000, 5000, 9000, 10_000])
   assert.equal(suspicionMs(DEFAULTS, 2, 0), DEFAULTS.suspicionFloorMs)
   assert.equal(suspicionMs(DEFAULTS, 3, 1), DEFAULTS.suspicionFloorMs)
 })
