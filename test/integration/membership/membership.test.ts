@@ -6,7 +6,10 @@ import { pino } from 'pino'
 import type { DriveId, NodeId } from '../../../src/shared/ids.ts'
 import type { Membership, MemberDrive } from '../../../src/main/membership/contract.ts'
 import { createMembership, type MembershipOptions } from '../../../src/main/membership/index.ts'
+import { encodeMessage } from '../../../src/main/gossip/message-codec.ts'
+import { signRecord } from '../../../src/main/gossip/record-codec.ts'
 import { identityFromSeed } from '../../../src/main/transport/identity.ts'
+import { MAX_REQUESTS_PER_PEER } from '../../../src/main/transport/limits.ts'
 import { freePort } from '../../support/ports.ts'
 import { multicastWorks } from '../../support/multicast.ts'
 import { openTransport, type TestTransport, type TestTransportOptions } from '../../support/transports.ts'
@@ -96,9 +99,36 @@ describe('membership', { concurrency: true }, () => {
     // the addresses of processes that have ended answer no more
     assert.deepEqual(nodes.flatMap(({ membership }) => membership.problems).filter(({ kind }) => kind !== 'unreachable'), [])
   })
+
+  test('a newcomer gets the whole of a table that takes more messages than a peer answers at once', async (t) => {
+    const swim = { exchangeIntervalMs: 3_600_000 }
+    const a = await member(t, { membership: { swim } })
+    const teller = await openTransport(t)
+    await teller.transport.connect(a.addr)
+    const chunks = Math.ceil(1.5 * MAX_REQUESTS_PER_PEER)
+    for (let i = 0; i < chunks; i++) await teller.transport.request(a.transport.nodeId, 'gossip', await tableOfDead(MEMBERS_IN_CHUNK))
+    await until('all are known to the first', () => a.membership.members.length === 1 + chunks * MEMBERS_IN_CHUNK)
+    const newcomer = await member(t, { membership: { swim, bootstrapAddrs: [a.addr] } })
+    await until('all are known to the newcomer', () => newcomer.membership.members.length === 2 + chunks * MEMBERS_IN_CHUNK, {
+      timeoutMs: 60_000, detail: () => `${newcomer.membership.members.length} of ${2 + chunks * MEMBERS_IN_CHUNK}`,
+    })
+  })
 })
 
 // ------------------------------------------------------------------------------------------------------------ support
+
+/** As many as the core puts into one message when their records are as long as they may be. */
+const MEMBERS_IN_CHUNK = 16
+
+async function tableOfDead(count: number): Promise<Uint8Array> {
+  const identities = await Promise.all(Array.from({ length: count }, () => identityFromSeed(randomBytes(32))))
+  const entries = identities.map(({ nodeId, sign }) => {
+    const addrs = Array.from({ length: 7 }, (_, i) => `/dns/${'x'.repeat(480)}${i}/udp/7443/quic-v1`)
+    const record = { nodeId, processId: randomUUID(), incarnation: Date.now(), region: 'test', zone: '', addrs, grpcAddr: '', version: '0.0.0', startedMs: Date.now(), drives: [] }
+    return { signed: signRecord(record, false, sign), state: 'dead' as const, goneMs: 1000 }
+  })
+  return encodeMessage({ kind: 'entries', entries, wanted: [] })
+}
 
 interface TestMember extends TestTransport {
   membership: Membership
