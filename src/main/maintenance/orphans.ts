@@ -66,7 +66,8 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         cursors.set(driveId, page.cursor)
         more ||= page.cursor !== null
         count(progress, 'records looked at', page.shards.length)
-        const { suspects, superseded } = await suspectsOf(options, driveId, page.shards)
+        // what is not sealed has a writer still, who may be slower than any age; a writer that goes takes it along
+        const { suspects, superseded } = await suspectsOf(options, driveId, page.shards.filter((shard) => shard.sealed))
         for (const move of await removeSuperseded(options, driveId, superseded, database, progress)) {
           // once: should the other one then lack something too, they would take it from each other for ever
           const name = `${move.group.id}/${move.index}/${move.to}`

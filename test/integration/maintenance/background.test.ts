@@ -19,6 +19,7 @@ import { newBlobId, type BlobId, type DriveId, type NodeId, type PgId } from '..
 import { GIB, MIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
 import { startStorage, type StorageRig } from '../../support/storage.ts'
+import { until } from '../../support/until.ts'
 
 const logger = pino({ level: 'silent' })
 let rig: StorageRig
@@ -103,6 +104,22 @@ test('what is overwritten or deleted leaves the drives; an aborted upload leaves
   await collectOrphans()
   assert.equal(await shardCount(), 2)
   assert.deepEqual(await rig.get(bucket, 'key'), bytes(20_000, 2))
+})
+
+test('an upload that takes longer than the age of orphans keeps its shards', async () => {
+  const data = bytes(12 * MIB, 3)
+  const sink = await rig.store.putObject({
+    bucket, key: 'slow', headers: {}, userMetadata: {}, storageClass: 'STANDARD', body: unspecifiedBody(data.length, null), encryption: { kind: 'bucket-default' }, condition: {},
+  })
+  for (let at = 0; at < 10 * MIB; at += MIB) if (!sink.write(data.subarray(at, at + MIB))) await sink.drained()
+  await until('some of it lies on the drives', async () => (await shardsOn(first)).some(({ sealed, bytes: written }) => !sealed && written > 0))
+  await collectOrphans()
+  assert.deepEqual(await rig.metadata.condemned(10), [])
+  for (let at = 10 * MIB; at < data.length; at += MIB) if (!sink.write(data.subarray(at, at + MIB))) await sink.drained()
+  await sink.finish()
+  assert.deepEqual(await rig.get(bucket, 'slow'), data)
+  await rig.store.deleteObject(bucket.id, 'slow', {})
+  await collectGarbage()
 })
 
 test('shards of a write whose row never came are condemned and removed; the rows of that go when the group is closed', async () => {
