@@ -79,16 +79,27 @@ export class NodeLease {
     return held
   }
 
+  /** Renews now instead of at its turn: what this node publishes is new to the others. */
+  renewNow(): void {
+    // none waits while one is under way
+    if (this.#timer === null || this.#stopped) return
+    clearTimeout(this.#timer)
+    this.#renewInTurn()
+  }
+
   #schedule(): void {
-    this.#timer = setTimeout(() => {
-      this.#renewing = this.#renew().then(
-        (held) => {
-          if (!held && !this.#stopped) this.#options.onLost()
-        },
-        (error: unknown) => this.#options.logger.warn({ err: error }, 'the lease of this node could not be renewed, trying again'),
-      ).finally(() => {
-        if (!this.#stopped) this.#schedule()
-      })
-    }, RENEW_MS)
+    this.#timer = setTimeout(() => this.#renewInTurn(), RENEW_MS)
+  }
+
+  #renewInTurn(): void {
+    this.#timer = null
+    this.#renewing = this.#renew().then(
+      (held) => {
+        if (!held && !this.#stopped) this.#options.onLost()
+      },
+      (error: unknown) => this.#options.logger.warn({ err: error }, 'the lease of this node could not be renewed, trying again'),
+    ).finally(() => {
+      if (!this.#stopped) this.#schedule()
+    })
   }
 }

@@ -178,6 +178,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
       isGone: (id) => ['dead', 'left', undefined].includes(membership.members.find((member) => member.nodeId === id)?.state),
     },
     inUse: async () => (await serving.report()).inUse,
+    publishNow: () => lease.renewNow(),
     groupSealed: () => serving.resetSlots(),
     groupChanged: (pgId) => changed({ kind: 'group', pgId }),
     exports,

@@ -25,7 +25,8 @@ let s3: S3Client
 const objects = new Map<string, { size: number; seed: number }>()
 
 before(async () => {
-  node = await NodeProcess.started({ drives: 6, env: { ANVIL_ORPHAN_AGE_SECS: '1' } })
+  // an upload whose members go is written a second time, and must be done with that before it looks like an orphan
+  node = await NodeProcess.started({ drives: 6, env: { ANVIL_ORPHAN_AGE_SECS: '5' } })
   s3 = node.s3({ maxAttempts: 3 })
   await s3.send(new CreateBucketCommand({ Bucket: BUCKET }))
 })

@@ -32,6 +32,8 @@ export interface MaintenanceOptions {
   logger: Logger
   cluster: ClusterView
   inUse(): Promise<ReadonlySet<PgId>>
+  /** Renews this node's lease now: background work waits for what nodes publish with it. */
+  publishNow(): void
   /** A placement group was sealed: caches of the open ones, in any thread, are to be dropped. */
   groupSealed(): void
   /** The row of a group was changed by this node: others are told. */
@@ -71,7 +73,7 @@ function roomWarnings(noRoom: ReadonlyMap<PgId, DriveId>): string[] {
 }
 
 export function startMaintenance(options: MaintenanceOptions): Maintenance {
-  const { native, metadata, directory, groups, logger, cluster, inUse, groupSealed, groupChanged, exports, periods } = options
+  const { native, metadata, directory, groups, logger, cluster, inUse, publishNow, groupSealed, groupChanged, exports, periods } = options
   const horizon = exports === null ? undefined : exports.horizon
   const drives = (): DriveId[] => cluster.local()
   const reachable = (): DriveId[] => cluster.reachable()
@@ -125,6 +127,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
       work.wake(scrub.name)
     },
     runNow() {
+      publishNow()
       for (const task of tasks) work.wake(task.name)
     },
     confirmRemoval: () => guard.confirm(),

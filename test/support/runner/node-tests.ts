@@ -14,15 +14,18 @@ export interface NodeTestOptions {
   timeoutMs: number
   /** A file in which no test ends for so long is stopped: some test hangs beyond its timeout, or a handle was left open. */
   idleMs: number
+  /** Files that take longest: they begin first, so that none of them runs on alone at the end. */
+  longest?: string[]
 }
 
 const SHOWN_OUTPUT_CHARS = 20_000
 
-export async function runNodeTests({ patterns, concurrency, timeoutMs, idleMs }: NodeTestOptions, fileParts: string[]): Promise<Counts> {
+export async function runNodeTests({ patterns, concurrency, timeoutMs, idleMs, longest = [] }: NodeTestOptions, fileParts: string[]): Promise<Counts> {
   const files = fs
     .globSync(patterns, { cwd: root })
     .filter((file) => fileParts.length === 0 || fileParts.some((part) => file.includes(part)))
     .sort()
+  files.sort((a, b) => Number(longest.includes(b)) - Number(longest.includes(a)))
   let total: Counts = { ...noCounts }
   const takeFiles = async (): Promise<void> => {
     for (let file = files.shift(); file !== undefined; file = files.shift()) total = plus(await runFile(file, timeoutMs, idleMs), total)

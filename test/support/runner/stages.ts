@@ -14,7 +14,10 @@ const nodeStages: Record<'tidy' | 'unit' | 'integration' | 'e2e', NodeTestOption
   tidy: { patterns: ['test/tidy/**/*.test.ts'], concurrency: 2, timeoutMs: 60_000, idleMs: 90_000 },
   unit: { patterns: ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'bench/**/*.test.ts', 'test/sim/**/*.test.ts', 'test/chaos/**/*.test.ts'], concurrency: 2, timeoutMs: 30_000, idleMs: 120_000 },
   integration: { patterns: ['test/integration/**/*.test.ts'], concurrency: 2, timeoutMs: 120_000, idleMs: 300_000 },
-  e2e: { patterns: ['test/e2e/**/*.test.ts'], concurrency: 1, timeoutMs: 300_000, idleMs: 600_000 },
+  e2e: {
+    patterns: ['test/e2e/**/*.test.ts'], concurrency: 2, timeoutMs: 300_000, idleMs: 600_000,
+    longest: ['test/e2e/drives.test.ts', 'test/e2e/restart.test.ts', 'test/e2e/cluster.test.ts'],
+  },
 }
 
 /** What the tidy test checks every test file against. */
