@@ -22,9 +22,18 @@ export async function adoptMovedShards(options: MovedShardsOptions): Promise<num
   for (const [pgId, holders] of await strangers(options, groups)) {
     const group = groups.get(pgId)!
     const members = [...group.members]
-    for (const [index, drives] of holders) members[index] = await bestHolder(options, group, index, drives)
-    // a drive is a member once at most
-    if (new Set(members).size === members.length) adopted += await replaceMembers(options, group, members)
+    const wanted = new Map<number, DriveId>()
+    for (const [index, drives] of holders) wanted.set(index, await bestHolder(options, group, index, drives))
+    // a drive is a member once at most: one that was a member elsewhere has to go from there first
+    for (let before = -1; before !== wanted.size; ) {
+      before = wanted.size
+      for (const [index, driveId] of wanted) {
+        if (members.includes(driveId)) continue
+        members[index] = driveId
+        wanted.delete(index)
+      }
+    }
+    adopted += await replaceMembers(options, group, members)
   }
   return adopted
 }
