@@ -14,23 +14,27 @@ export interface NodeTestOptions {
   timeoutMs: number
   /** A file in which no test ends for so long is stopped: some test hangs beyond its timeout, or a handle was left open. */
   idleMs: number
+  /** Files that measure time: they run first, with nothing beside them. */
+  alone?: string[]
   /** Files that take longest: they begin first, so that none of them runs on alone at the end. */
   longest?: string[]
 }
 
 const SHOWN_OUTPUT_CHARS = 20_000
 
-export async function runNodeTests({ patterns, concurrency, timeoutMs, idleMs, longest = [] }: NodeTestOptions, fileParts: string[]): Promise<Counts> {
+export async function runNodeTests({ patterns, concurrency, timeoutMs, idleMs, alone = [], longest = [] }: NodeTestOptions, fileParts: string[]): Promise<Counts> {
   const files = fs
     .globSync(patterns, { cwd: root })
     .filter((file) => fileParts.length === 0 || fileParts.some((part) => file.includes(part)))
     .sort()
-  files.sort((a, b) => Number(longest.includes(b)) - Number(longest.includes(a)))
+  const first = files.filter((file) => alone.includes(file))
+  const others = files.filter((file) => !alone.includes(file)).sort((a, b) => Number(longest.includes(b)) - Number(longest.includes(a)))
   let total: Counts = { ...noCounts }
-  const takeFiles = async (): Promise<void> => {
-    for (let file = files.shift(); file !== undefined; file = files.shift()) total = plus(await runFile(file, timeoutMs, idleMs), total)
+  const take = async (waiting: string[]): Promise<void> => {
+    for (let file = waiting.shift(); file !== undefined; file = waiting.shift()) total = plus(await runFile(file, timeoutMs, idleMs), total)
   }
-  await Promise.all(Array.from({ length: concurrency }, takeFiles))
+  await take(first)
+  await Promise.all(Array.from({ length: concurrency }, () => take(others)))
   return total
 }
 

@@ -16,7 +16,7 @@ const nodeStages: Record<'tidy' | 'unit' | 'integration' | 'e2e', NodeTestOption
   integration: { patterns: ['test/integration/**/*.test.ts'], concurrency: 2, timeoutMs: 120_000, idleMs: 300_000 },
   e2e: {
     patterns: ['test/e2e/**/*.test.ts'], concurrency: 2, timeoutMs: 300_000, idleMs: 600_000,
-    longest: ['test/e2e/drives.test.ts', 'test/e2e/restart.test.ts', 'test/e2e/cluster.test.ts'],
+    alone: ['test/e2e/sigterm.test.ts'], longest: ['test/e2e/drives.test.ts', 'test/e2e/restart.test.ts', 'test/e2e/cluster.test.ts'],
   },
 }
 
