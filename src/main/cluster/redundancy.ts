@@ -63,7 +63,10 @@ export class Redundancy {
     const { metadata, readable } = this.#options
     const now = readable().map(({ driveId, nodeId, zone }) => `${driveId} ${nodeId} ${zone}`).join()
     if (now === this.#lookedAt && performance.now() - this.#lookedMs < LOOK_AGAIN_MS) return
-    const groups = (await metadata.placementGroups()).filter((group) => !this.#empty.has(group.id))
+    const all = await metadata.placementGroups()
+    const ids = new Set(all.map(({ id }) => id))
+    for (const id of this.#empty) if (!ids.has(id)) this.#empty.delete(id)
+    const groups = all.filter((group) => !this.#empty.has(group.id))
     const drives = readable()
     const { unreadable, nextDrive, unprotected, nodes, zones } = lossRisk(groups, drives)
     const endangered = new Set<number>([...unreadable, ...nextDrive, ...unprotected, ...[...nodes.values(), ...zones.values()].flat()])

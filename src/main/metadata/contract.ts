@@ -323,7 +323,7 @@ export interface ObjectMetadata {
   /** Blobs of a bucket that have a reference. */
   keptBlobs(bucketId: BucketId): Promise<BlobRow[]>
   placementGroup(id: PgId): Promise<PlacementGroup | null>
-  /** With `incoming` only those with a move under way. */
+  /** With `incoming` only those with a move under way. Of closed ones only what has changed since the last call is read. */
   placementGroups(filter?: { states?: PgState[]; incoming?: true }): Promise<PlacementGroup[]>
   /** The open group of exactly this code and these members; made if there is none. */
   openPlacementGroup(k: number, m: number, members: DriveId[]): Promise<PlacementGroup>

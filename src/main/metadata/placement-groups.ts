@@ -3,6 +3,7 @@ import { AnvilError } from '../../shared/errors.ts'
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import type { DatabaseIdentity, PgState, PlacementGroup } from './contract.ts'
 import { requireIdentity, TIMELINE } from './identity.ts'
+import { KnownGroups } from './known-groups.ts'
 import type { Logger } from './logger.ts'
 import type { Pool } from './pool.ts'
 import { CLOCK_MS, NOW_MS } from './references.ts'
@@ -16,7 +17,9 @@ export const GENERATION_SPAN = 2 ** 32
 /** Ids that an old primary may have given and a promoted standby does not know of. */
 const FAILOVER_ID_GAP = 1_000_000
 
-const COLUMNS = `id, k, m, members, state, generation + ${TIMELINE}::int8 * ${GENERATION_SPAN}, bytes, opened_ms, incoming_index, incoming_drive`
+/** As it travels. The timeline is the statement's, found out once for all rows. */
+const GENERATION = `generation + (SELECT ${TIMELINE})::int8 * ${GENERATION_SPAN}`
+const COLUMNS = `id, k, m, members, state, ${GENERATION}, bytes, opened_ms, incoming_index, incoming_drive`
 type Row = [
   id: PgId, k: number, m: number, members: DriveId[], state: number, generation: number, bytes: number, openedMs: number,
   incomingIndex: number | null, incomingDrive: DriveId | null,
@@ -31,6 +34,7 @@ export class PlacementGroups {
   readonly #pool: Pool
   readonly #transactions: Transactions
   readonly #logger: Logger
+  readonly #known: KnownGroups
   /** Bytes committed through this node and not yet added to the rows. */
   #bytes = new Map<number, number>()
 
@@ -38,6 +42,13 @@ export class PlacementGroups {
     this.#pool = pool
     this.#transactions = transactions
     this.#logger = logger
+    this.#known = new KnownGroups({
+      versions: async () => {
+        const rows = await pool.query<[PgId, number, number, number]>(`SELECT id, state, ${GENERATION}, bytes FROM placement_groups ORDER BY id`)
+        return rows.map(([id, state, generation, bytes]) => ({ id, state: STATES[state]!, generation, bytes }))
+      },
+      rows: async (ids) => (await pool.query<Row>(`SELECT ${COLUMNS} FROM placement_groups WHERE id = ANY($1::int8[])`, [ids])).map(groupOf),
+    })
   }
 
   async placementGroup(id: PgId): Promise<PlacementGroup | null> {
@@ -46,8 +57,13 @@ export class PlacementGroups {
   }
 
   async placementGroups(filter: { states?: PgState[]; incoming?: true } = {}): Promise<PlacementGroup[]> {
-    const states = (filter.states ?? STATES).map((state) => STATES.indexOf(state))
-    const rows = await this.#pool.query<Row>(`SELECT ${COLUMNS} FROM placement_groups WHERE state = ANY($1::int2[]) AND (incoming_drive IS NOT NULL OR NOT $2) ORDER BY id`, [states, filter.incoming ?? false])
+    const states = filter.states ?? STATES
+    // few are open, sealed or under way; the closed ones are many and hardly ever change
+    if (filter.incoming === undefined && states.includes('closed')) return this.#known.look(states)
+    const rows = await this.#pool.query<Row>(
+      `SELECT ${COLUMNS} FROM placement_groups WHERE state = ANY($1::int2[]) AND (incoming_drive IS NOT NULL OR NOT $2) ORDER BY id`,
+      [states.map((state) => STATES.indexOf(state)), filter.incoming ?? false],
+    )
     return rows.map(groupOf)
   }
 
