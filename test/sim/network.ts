@@ -31,6 +31,7 @@ export interface SimNode {
   outbox: (() => void)[]
   mail: { from: SimNode; message: Message }[]
   tickAtMs: number
+  readonly tick: Event
   startedMs: number
   /** When it was killed or had left. */
   endedMs: number
@@ -38,7 +39,7 @@ export interface SimNode {
   sentBytes: number
 }
 
-type Event = { kind: 'message'; from: SimNode; to: SimNode; message: Message } | { kind: 'tick'; node: SimNode } | { kind: 'do'; what: () => void }
+type Event = { kind: 'message'; from: SimNode; to: SimNode; message: Message } | { kind: 'tick'; at: number } | { kind: 'do'; what: () => void }
 
 export interface NetworkOptions {
   seed: number
@@ -137,6 +138,7 @@ export class Network {
     const self = recordOf(index, 1 + this.nowMs)
     const swim = new Swim({ self, config: this.options.config, random: this.random, nowMs: this.nowMs, sign, verify }, table)
     const node: SimNode = {
+      tick: { kind: 'tick', at: index },
       index,
       id: self.nodeId,
       swim,
@@ -166,15 +168,19 @@ export class Network {
         event.what()
         return
       case 'tick':
-        if (!event.node.running || event.node.tickAtMs !== this.nowMs) return
-        event.node.tickAtMs = Infinity
-        if (event.node.blockedUntilMs > this.nowMs) return
-        event.node.swim.tick(this.nowMs)
-        this.after(event.node)
+        this.tick(this.nodes[event.at]!)
         return
       case 'message':
         this.deliver(event.to, event.from, event.message)
     }
+  }
+
+  private tick(node: SimNode): void {
+    if (!node.running || node.tickAtMs !== this.nowMs) return
+    node.tickAtMs = Infinity
+    if (node.blockedUntilMs > this.nowMs) return
+    node.swim.tick(this.nowMs)
+    this.after(node)
   }
 
   private deliver(node: SimNode, from: SimNode, message: Message): void {
@@ -204,7 +210,7 @@ export class Network {
     const tickAtMs = Math.max(this.nowMs, Math.ceil(node.swim.nextTickMs))
     if (tickAtMs >= node.tickAtMs || tickAtMs === Infinity) return
     node.tickAtMs = tickAtMs
-    this.push(tickAtMs, { kind: 'tick', node })
+    this.push(tickAtMs, node.tick)
   }
 
   private send(from: SimNode, to: SimNode | undefined, message: Message, isStream: boolean): void {

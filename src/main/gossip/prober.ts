@@ -39,6 +39,8 @@ export class Prober {
   private readonly probes = new Map<number, Probe>()
   private readonly relays = new Map<number, Relay>()
   private probeAtMs: number
+  /** When the first of the probes and relays is due. */
+  private dueMs = Infinity
   private lastNumber = 0
 
   constructor(core: Core, members: Members) {
@@ -49,15 +51,18 @@ export class Prober {
   }
 
   get nextMs(): number {
-    let next = this.probeAtMs
-    for (const { againAtMs, endMs } of this.probes.values()) next = Math.min(next, againAtMs, endMs)
-    for (const { endMs } of this.relays.values()) next = Math.min(next, endMs)
-    return Math.max(next, this.core.clock.verdictsFromMs)
+    return Math.max(Math.min(this.probeAtMs, this.dueMs), this.core.clock.verdictsFromMs)
   }
 
   tick(): void {
     const { clock } = this.core
     if (clock.timeMs < clock.verdictsFromMs) return
+    if (clock.timeMs >= this.dueMs) this.due()
+    if (clock.timeMs >= this.probeAtMs) this.begin()
+  }
+
+  private due(): void {
+    const { clock } = this.core
     for (const probe of this.probes.values()) {
       if (clock.timeMs >= probe.endMs) this.fail(probe)
       else if (clock.timeMs >= probe.againAtMs) this.tryAgain(probe)
@@ -67,7 +72,13 @@ export class Prober {
       this.relays.delete(number)
       this.core.send(relay.requester, { kind: 'nack', number: relay.theirNumber, news: this.core.newsFor(relay.requester) })
     }
-    if (clock.timeMs >= this.probeAtMs) this.begin()
+    this.findDue()
+  }
+
+  private findDue(): void {
+    this.dueMs = Infinity
+    for (const { againAtMs, endMs } of this.probes.values()) this.dueMs = Math.min(this.dueMs, againAtMs, endMs)
+    for (const { endMs } of this.relays.values()) this.dueMs = Math.min(this.dueMs, endMs)
   }
 
   /** An answer to a ping of this node's, direct or passed on. */
@@ -75,11 +86,13 @@ export class Prober {
     const probe = this.probes.get(number)
     if (probe !== undefined && (from === probe.target || probe.helpers?.includes(from) === true)) {
       this.probes.delete(number)
+      this.findDue()
       this.core.health.note(-1)
     }
     const relay = this.relays.get(number)
     if (relay === undefined || relay.target !== from) return
     this.relays.delete(number)
+    this.findDue()
     this.core.send(relay.requester, { kind: 'ack', number: relay.theirNumber, news: this.core.newsFor(relay.requester) })
   }
 
@@ -98,6 +111,7 @@ export class Prober {
     }
     const number = ++this.lastNumber
     this.relays.set(number, { requester, theirNumber, target, endMs: core.clock.timeMs + core.config.probeTimeoutMs })
+    this.findDue()
     core.ping(target, number)
   }
 
@@ -118,6 +132,7 @@ export class Prober {
       helpers: null,
       nacks: 0,
     })
+    this.findDue()
     this.core.ping(target, number)
   }
 
