@@ -32,20 +32,13 @@ const restart: Fault = {
 
 const pause: Fault = {
   name: 'pause', weight: 5,
-  draw(stage, random) {
-    const count = random.pick([1, 1, 2, 3])
-    const ms = random.between(1000, 30_000)
-    const nodes = freeNodes(stage, random, count)
-    if (nodes === null) return null
-    return {
-      text: `SIGSTOP ${named(nodes)} for ${ms} ms`, nodes, survivable: count <= LOSSES,
-      async play() {
-        nodes.forEach((i) => stage.pause(i))
-        await stage.sleep(ms)
-        nodes.forEach((i) => stage.resume(i))
-      },
-    }
-  },
+  draw: (stage, random) => hang(stage, random, random.pick([1, 1, 2, 3]), random.between(1000, 30_000)),
+}
+
+/** Wakes up after its lease has ended, with uploads in groups that were closed meanwhile. */
+const longPause: Fault = {
+  name: 'long pause', weight: 3,
+  draw: (stage, random) => hang(stage, random, random.between(1, LOSSES), random.between(31_000, 50_000)),
 }
 
 /** Dies in the middle of coming up, again and again. */
@@ -89,7 +82,7 @@ const indexLost: Fault = {
   },
 }
 
-export const processFaults: readonly Fault[] = [kill, killMany, outage, restart, pause, flap, indexLost]
+export const processFaults: readonly Fault[] = [kill, killMany, outage, restart, pause, longPause, flap, indexLost]
 
 function away(stage: Stage, random: Random, count: number, ms: number, how: 'kill -9' | 'SIGTERM'): Planned | null {
   const nodes = freeNodes(stage, random, count)
@@ -100,6 +93,19 @@ function away(stage: Stage, random: Random, count: number, ms: number, how: 'kil
       await Promise.all(nodes.map((i) => (how === 'SIGTERM' ? stage.stop(i) : stage.kill(i))))
       await stage.sleep(ms)
       await Promise.all(nodes.map((i) => stage.start(i)))
+    },
+  }
+}
+
+function hang(stage: Stage, random: Random, count: number, ms: number): Planned | null {
+  const nodes = freeNodes(stage, random, count)
+  if (nodes === null) return null
+  return {
+    text: `SIGSTOP ${named(nodes)} for ${ms} ms`, nodes, survivable: count <= LOSSES,
+    async play() {
+      nodes.forEach((i) => stage.pause(i))
+      await stage.sleep(ms)
+      nodes.forEach((i) => stage.resume(i))
     },
   }
 }
