@@ -43,9 +43,10 @@ export async function checkEnding(stage: Stage, store: CheckedStore): Promise<vo
     return JSON.stringify(rows)
   })
   await step('every shard is where the rows say, and no other', async () => {
+    // at once: of those that stop one after the other the last would take over what the first held; and what was removed must not come back by recovery
+    await Promise.all(stage.all.map((i) => stage.kill(i)))
     const wanted = await wantedShards(sql)
     const drives = await drivesOf(sql)
-    for (const i of stage.all) await stage.stop(i)
     const found = await foundShards(drives)
     const missing = [...wanted].filter((name) => !found.has(name))
     const others = [...found].filter((name) => !wanted.has(name))
