@@ -84,8 +84,9 @@ async function repairOne(
 ): Promise<void> {
   const { native, metadata, groups, logger } = options
   const row = await metadata.blob(entry.bucketId, entry.blobId)
-  if (row === null || row.pgId !== entry.pgId) {
-    // deleted, or re-encoded elsewhere since: nothing to repair here
+  if (row === null || row.references === 0 || row.pgId !== entry.pgId) {
+    // Deleted, or re-encoded elsewhere since: nothing to repair here. Without references the collector may be at its shards,
+    // and each one that it has removed would count as damage.
     await metadata.forgetRepair([entry.entryId])
     backoff.done(entry.entryId)
     return

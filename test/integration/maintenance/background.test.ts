@@ -280,3 +280,14 @@ test('a drive that is gone for good: its blobs are re-encoded elsewhere, and not
   }
   assert.deepEqual(await rig.metadata.condemned(10), [], 'condemned rows do not wait for the lost drive')
 })
+
+test('what lost its last reference is not repaired: its shards may be gone already', async () => {
+  await rig.put(bucket, 'short-lived', bytes(20_000, 1))
+  const { blobId, pgId } = await pgOf('short-lived')
+  await rig.put(bucket, 'short-lived', bytes(20_000, 2))
+  await rig.metadata.reportDamage([{ bucketId: bucket.id, blobId, pgId, index: 0, reason: 'left-out' }])
+  const { members, generation } = (await rig.metadata.placementGroup(pgId))!
+  for (const [index, driveId] of members.entries()) await rig.native.deleteShards(driveId, [{ bucketId: bucket.id, blobId, pgId, index }], [generation])
+  assert.deepEqual(await repair(), {})
+  assert.equal(await rig.metadata.repairCount(), 0)
+})
