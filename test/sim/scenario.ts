@@ -73,7 +73,8 @@ const WARM_UP_MS = 5000
 export function play(scenario: Scenario): Outcome {
   const watched = new Map<NodeId, Watched>()
   const wrong = { falseDeaths: 0, stoppedDeaths: new Set<SimNode>(), stoppedSuspected: new Set<SimNode>() }
-  const incarnations = new Map<string, number>()
+  /** As each observer last saw each other change. */
+  const incarnations = new Map<number, number>()
   const stopped = new Set<SimNode>()
   const byId = new Map<NodeId, SimNode>()
   const healed: number[] = []
@@ -89,17 +90,14 @@ export function play(scenario: Scenario): Outcome {
     if (output.kind === 'problem') throw new Error(`seed ${scenario.seed}: ${output.text}`)
     if (output.kind !== 'change') return
     const { member } = output
-    if (scenario.nodes <= 1000) {
-      const pair = `${observer.index} ${member.nodeId}`
-      const before = incarnations.get(pair) ?? 0
-      if (member.incarnation < before) throw new Error(`seed ${scenario.seed}: an incarnation went back at ${pair}`)
-      incarnations.set(pair, member.incarnation)
-    }
+    const subject = byId.get(member.nodeId)
+    if (subject === undefined) return
+    const pair = observer.index * 2 ** 20 + subject.index
+    if (member.incarnation < (incarnations.get(pair) ?? 0)) throw new Error(`seed ${scenario.seed}: an incarnation of ${subject.index} went back at ${observer.index}`)
+    incarnations.set(pair, member.incarnation)
     const watch = watched.get(member.nodeId)
     if (watch !== undefined && member.state === watch.state && watch.seenMs[observer.index] === 0) watch.seenMs[observer.index] = network.nowMs
     if (member.state === 'alive' || member.state === 'left') return
-    const subject = byId.get(member.nodeId)
-    if (subject === undefined) return
     if (stopped.has(subject)) (member.state === 'dead' ? wrong.stoppedDeaths : wrong.stoppedSuspected).add(subject)
     else if (member.state === 'dead' && isHealthy(observer) && isHealthy(subject) && !cutOff) wrong.falseDeaths++
   }
