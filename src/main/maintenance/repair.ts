@@ -117,9 +117,13 @@ async function repairOne(
 const REPORT_AGAIN_MS = 10_000
 const FLUSH_MS = 100
 
-/** Takes what reads and scrubbing find damaged to the repair queue, each shard once in a while. */
+/**
+ * Takes what reads and scrubbing find damaged to the repair queue, each shard once in a while. A shard that is missing where
+ * an old view looked for it is no damage: the hint in an object's row goes on naming the group that its blob was in before
+ * it was re-encoded, and what was deleted is removed while somebody may still ask. So the blob's row is asked first.
+ */
 export class DamageReports {
-  readonly #metadata: Pick<ObjectMetadata, 'reportDamage'>
+  readonly #metadata: Pick<ObjectMetadata, 'reportDamage' | 'blobs'>
   readonly #logger: Logger
   readonly #recent = new Map<string, number>()
   #pending: Damage[] = []
@@ -128,7 +132,7 @@ export class DamageReports {
   /** By reason, since the start. */
   readonly counters: Record<Damage['reason'], number> = { crc: 0, missing: 0, io: 0 }
 
-  constructor(metadata: Pick<ObjectMetadata, 'reportDamage'>, logger: Logger) {
+  constructor(metadata: Pick<ObjectMetadata, 'reportDamage' | 'blobs'>, logger: Logger) {
     this.#metadata = metadata
     this.#logger = logger
   }
@@ -142,8 +146,7 @@ export class DamageReports {
     }
     if (this.#recent.has(key)) return
     this.#recent.set(key, now)
-    this.counters[damage.reason]++
-    this.#logger.warn({ ...damage }, 'damaged shard')
+    if (damage.reason !== 'missing') this.#note(damage)
     this.#pending.push(damage)
     if (!this.#stopped) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS)
   }
@@ -162,13 +165,33 @@ export class DamageReports {
     if (batch.length === 0) return
     this.#pending = []
     try {
-      await this.#metadata.reportDamage(batch.map(({ bucketId, blobId, pgId, index, reason }) => ({
-        bucketId: bucketId as BucketId, blobId: blobId as BlobId, pgId: pgId as PgId, index, reason,
-      })))
+      const missing = await this.#missed(batch.filter(({ reason }) => reason === 'missing'))
+      const damaged = [...batch.filter(({ reason }) => reason !== 'missing'), ...missing]
+      if (damaged.length > 0) {
+        await this.#metadata.reportDamage(damaged.map(({ bucketId, blobId, pgId, index, reason }) => ({
+          bucketId: bucketId as BucketId, blobId: blobId as BlobId, pgId: pgId as PgId, index, reason,
+        })))
+      }
+      for (const one of missing) this.#note(one)
     } catch (error) {
       this.#logger.warn({ err: error }, 'damaged shards could not be queued for repair, trying again')
       this.#pending.unshift(...batch)
       if (!this.#stopped) this.#timer ??= setTimeout(() => void this.flush(), FLUSH_MS * 20)
     }
+  }
+
+  /** Those that should be where they were looked for. */
+  async #missed(missing: readonly Damage[]): Promise<Damage[]> {
+    const missed: Damage[] = []
+    for (const [bucketId, list] of Map.groupBy(missing, (one) => one.bucketId)) {
+      const rows = await this.#metadata.blobs(bucketId as BucketId, list.map((one) => one.blobId as BlobId))
+      missed.push(...list.filter((one, i) => rows[i] != null && rows[i].references > 0 && rows[i].pgId === one.pgId))
+    }
+    return missed
+  }
+
+  #note(damage: Damage): void {
+    this.counters[damage.reason]++
+    this.#logger.warn({ ...damage }, 'damaged shard')
   }
 }

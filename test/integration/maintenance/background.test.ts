@@ -291,3 +291,16 @@ test('what lost its last reference is not repaired: its shards may be gone alrea
   assert.deepEqual(await repair(), {})
   assert.equal(await rig.metadata.repairCount(), 0)
 })
+
+test('a shard that is missing where its blob was before is no damage; one that is missing where it should be is', async () => {
+  await rig.put(bucket, 'moved', bytes(20_000, 3))
+  const { blobId, pgId } = await pgOf('moved')
+  const damage = new DamageReports(rig.metadata, logger)
+  const missing = { bucketId: bucket.id, blobId, index: 1, driveId: first, reason: 'missing' } as const
+  const unknown = newBlobId()
+  for (const one of [{ ...missing, pgId: pgId + 1_000_000 }, { ...missing, pgId, blobId: unknown }, { ...missing, pgId }]) damage.add(one)
+  await damage.flush()
+  assert.deepEqual(damage.counters, { crc: 0, missing: 1, io: 0 })
+  assert.deepEqual((await rig.metadata.repairs(10, 0)).map((entry) => [entry.blobId, entry.pgId, entry.index]), [[blobId, pgId, 1]])
+  await repair()
+})
