@@ -73,7 +73,8 @@ async function readiness(node: AnvilNode): Promise<number> {
 }
 
 export function endpoint(node: AnvilNode): string {
-  return `http://${node.host.address}:${S3_PORT}`
+  const { address } = node.host
+  return `http://${address.includes(':') ? `[${address}]` : address}:${S3_PORT}`
 }
 
 /** The SDK's client, without retries: a test sees each answer as it came. */

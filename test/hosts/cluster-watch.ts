@@ -64,7 +64,7 @@ export class ClusterWatch {
 
 /** The node that listens on this host, as another one knows it. */
 export function nodeOn(state: ClusterState, address: string): ClusterNode | undefined {
-  return state.nodes.find(({ addrs }) => addrs.some((addr) => addr.startsWith(`/ip4/${address}/`)))
+  return state.nodes.find(({ addrs }) => addrs.some((addr) => addr.startsWith(`/${address.includes(':') ? 'ip6' : 'ip4'}/${address}/`)))
 }
 
 export function isAlive(state: ClusterState, address: string): boolean {

@@ -7,11 +7,17 @@ import { Namespace } from './namespaces.ts'
 export interface Host {
   label: string
   namespace: Namespace
+  /** Where the others reach it: its IPv4 address, or its IPv6 address where it has no other. */
   address: string
 }
 
+export type Family = 'ip4' | 'ip6'
+
 export const HOST_A = '203.0.113.1'
 const PREFIX_BITS = 24
+/** The same network in IPv6 (RFC 3849): `2001:db8::<number>`. */
+const PREFIX_BITS_6 = 64
+export const address6 = (number: number): string => `2001:db8::${number}`
 /** The bridge on host A, which holds its address and the ends of the pairs. */
 const BRIDGE = 'lan'
 const FIRST_LABEL = 'a'
@@ -22,6 +28,7 @@ export async function makeHostA(owner: number): Promise<Host> {
   await Namespace.add(owner, FIRST_LABEL)
   await host.namespace.ip('link', 'add', BRIDGE, 'type', 'bridge')
   await host.namespace.ip('addr', 'add', `${HOST_A}/${PREFIX_BITS}`, 'dev', BRIDGE)
+  await addAddress6(host.namespace, 1, BRIDGE)
   await host.namespace.ip('link', 'set', BRIDGE, 'up')
   return host
 }
@@ -30,17 +37,22 @@ export function hostA(owner: number): Host {
   return { label: FIRST_LABEL, namespace: Namespace.existing(owner, FIRST_LABEL), address: HOST_A }
 }
 
-/** One more host, `203.0.113.<number>`: 2 is the tutorial's host B. */
-export async function joinHost(owner: number, number: number): Promise<Host> {
+/** Without the search for duplicates, which would leave the address unusable for a second. */
+const addAddress6 = (namespace: Namespace, number: number, device: string): Promise<void> =>
+  namespace.ip('addr', 'add', `${address6(number)}/${PREFIX_BITS_6}`, 'dev', device, 'nodad')
+
+/** One more host, `203.0.113.<number>` and where it is wanted `2001:db8::<number>`: 2 is the tutorial's host B. */
+export async function joinHost(owner: number, number: number, families: readonly Family[] = ['ip4']): Promise<Host> {
   const a = hostA(owner)
   const label = String.fromCodePoint('a'.charCodeAt(0) + number - 1)
   const namespace = await Namespace.add(owner, label)
-  const address = `203.0.113.${number}`
+  const address4 = `203.0.113.${number}`
   await namespace.ip('link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `to-${label}`, 'netns', a.namespace.name)
   await a.namespace.ip('link', 'set', `to-${label}`, 'master', BRIDGE, 'up')
-  await namespace.ip('addr', 'add', `${address}/${PREFIX_BITS}`, 'dev', 'eth0')
+  if (families.includes('ip4')) await namespace.ip('addr', 'add', `${address4}/${PREFIX_BITS}`, 'dev', 'eth0')
+  if (families.includes('ip6')) await addAddress6(namespace, number, 'eth0')
   await namespace.ip('link', 'set', 'eth0', 'up')
-  return { label, namespace, address }
+  return { label, namespace, address: families.includes('ip4') ? address4 : address6(number) }
 }
 
 export interface ContainerNetwork {

@@ -64,6 +64,9 @@ pub const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration
 /// Addresses tried of one peer.
 pub const ADDRESSES: usize = 8;
 
+/// Addresses tried of one name.
+pub const RESOLVED: usize = 4;
+
 /// Connections that may be between the first datagram and the proofs at once; beyond it addresses are validated first, and
 /// beyond four times that many they are refused.
 pub const UNPROVEN: usize = 64;

@@ -72,7 +72,7 @@ export function loadConfig(env: Environment, facts: PlatformFacts, generated: Ge
     publicAddrs: read('PUBLIC_ADDRS', dialAddrs, publicAddrsOf(quicBindAddr, facts)),
     publicGrpcAddr: read('PUBLIC_GRPC_ADDR', form.webUrl, publicUrlOf(grpc, tls !== null, facts)),
     mdns: read('ENABLE_MDNS', form.boolean, true),
-    bootstrapAddrs: read('BOOTSTRAP_ADDRS', dialAddrs, []),
+    bootstrapAddrs: read('BOOTSTRAP_ADDRS', (value) => form.listOf(value, form.bootstrapAddr), []),
     dataDirs: read('ANVIL_DATA_DIRS', (value) => dataDirs(value, path), [join(stateDir, 'drive1')]),
     zone: read('ANVIL_ZONE', zone, ''),
     erasureCode: read('ANVIL_ERASURE_CODE', form.erasureCode, 'auto'),

@@ -57,6 +57,13 @@ export function multiaddr(text: string, use: 'bind' | 'dial'): Read<string> {
     : { must: 'multiaddrs that peers can reach, separated by commas, such as /ip4/192.0.2.1/udp/7443/quic-v1 or /dns/host/udp/7443/quic-v1/p2p/ID' }
 }
 
+/** What a node joins by: a QUIC multiaddr that others can reach, or a list of them in the name service. */
+export function bootstrapAddr(text: string): Read<string> {
+  if (/^\/dnsaddr\/[A-Za-z0-9._-]{1,244}(?:\/p2p\/[1-9A-HJ-NP-Za-km-z]{20,80})?$/.test(text)) return { value: text }
+  const one = multiaddr(text, 'dial')
+  return 'value' in one ? one : { must: `${one.must}, or /dnsaddr/NAME` }
+}
+
 /** A comma-separated list; blanks around the items do not count, empty items are dropped. */
 export const list = (text: string): string[] => text.split(',').map((item) => item.trim()).filter((item) => item !== '')
 

@@ -98,6 +98,10 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
     })
     this.#seeds = new Seeds({
       nodeId: identity.nodeId, bootstrapAddrs, knownNodes, logger,
+      resolved: (addr, failure) => {
+        if (failure === null) this.#problems.clear(addr)
+        else this.#problems.report(addr, 'unreachable', (failure as Error).message)
+      },
       found: (addrs) => this.#do(() => this.#core.join(addrs, nowMs())),
       alone: () => !this.members.some(({ self, state }) => !self && isLive(state)),
     })
@@ -275,12 +279,18 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
   readonly #onMessage = (from: NodeId, bytes: Uint8Array): void => this.#do(() => this.#core.receive(bytes, from, nowMs()))
 
   #onProblem(peer: string, refusal: PeerRefusal): void {
-    // one who said goodbye is not missed
-    if (refusal.kind === 'unreachable' && this.#core.member(peer as NodeId)?.state === 'left') return
+    if (refusal.kind === 'unreachable' && this.#isNotMissed(peer)) return
     if (refusal.kind === 'duplicate-node' && !this.#problems.has(peer, refusal.kind)) void this.#tellDouble(peer as NodeId)
     this.#problems.report(peer, refusal.kind, refusal.message)
     if (refusal.kind === 'own-address') this.#seeds.isOwn(peer)
     if (refusal.cause !== undefined) this.#options.logger.debug({ err: refusal, peer }, 'why a peer could not be had')
+  }
+
+  /** One who said goodbye; or an address of a member that is reached by another one, such as of a family that this host lacks. */
+  #isNotMissed(peer: string): boolean {
+    const [, nodeId] = peer.split('/p2p/')
+    if (nodeId === undefined) return this.#core.member(peer as NodeId)?.state === 'left'
+    return ['alive', 'left'].includes(this.#core.member(nodeId as NodeId)?.state ?? '') && this.#isKnown(peer)
   }
 
   /** The one of two processes that is a peer learns of the other, which has just been refused and knows. */

@@ -14,14 +14,14 @@ function setUp(t: TestContext, options: Partial<SeedsOptions> = {}) {
   const warnings: string[] = []
   const seeds = new Seeds({
     nodeId: OURS, bootstrapAddrs: [BOOTSTRAP, OWN], knownNodes: () => Promise.resolve([]), alone: () => true,
-    found: (addrs) => found.push(addrs),
+    found: (addrs) => found.push(addrs), resolved: () => {},
     logger: { warn: (_: object, text: string) => warnings.push(text) } as unknown as Logger,
     ...options,
   })
   t.after(() => seeds.stop())
   return { seeds, found, warnings, later: async (ms: number) => {
     t.mock.timers.tick(ms)
-    for (let i = 0; i < 5; i++) await Promise.resolve()
+    for (let i = 0; i < 20; i++) await Promise.resolve()
   } }
 }
 
@@ -67,4 +67,24 @@ test('who has company asks seldom', async (t) => {
   seeds.start()
   for (let i = 0; i < 10; i++) await later(2_000)
   assert.equal(asked, 1)
+})
+
+test('a list in the name service stands for its addresses, and for the last ones while it cannot be asked', async (t) => {
+  const LIST = '/dnsaddr/cluster.example'
+  const answers: (string[] | Error)[] = [new Error('away'), [BOOTSTRAP], new Error('away'), [BOOTSTRAP, OWN]]
+  const told: string[] = []
+  const { seeds, found, later } = setUp(t, {
+    bootstrapAddrs: [LIST],
+    resolveList: async (addr) => {
+      assert.equal(addr, LIST)
+      const answer = answers.shift() ?? new Error('away')
+      if (answer instanceof Error) throw answer
+      return answer
+    },
+    resolved: (addr, failure) => told.push(`${addr}: ${failure === null ? 'resolved' : (failure as Error).message}`),
+  })
+  seeds.start()
+  for (let i = 0; i < 5; i++) await later(2_000)
+  assert.deepEqual(found, [[BOOTSTRAP], [BOOTSTRAP, OWN]])
+  assert.deepEqual(told.slice(0, 4), [`${LIST}: away`, `${LIST}: resolved`, `${LIST}: away`, `${LIST}: resolved`])
 })

@@ -2,11 +2,16 @@
 import type { NodeId } from '../../shared/ids.ts'
 import type { NodeRecord } from '../metadata/contract.ts'
 import type { Logger } from '../observability/logger.ts'
+import { isDnsaddr, resolveDnsaddr } from '../transport/dnsaddr.ts'
 
 export interface SeedsOptions {
   /** This node is none of them. */
   nodeId: NodeId
   bootstrapAddrs: readonly string[]
+  /** The addresses that a `/dnsaddr/…` among them stands for. @default resolveDnsaddr */
+  resolveList?(addr: string): Promise<string[]>
+  /** Whether one could be resolved: null, or why not. */
+  resolved(addr: string, failure: unknown): void
   /** The nodes of the regional database. May reject: it is asked again. */
   knownNodes(): Promise<Pick<NodeRecord, 'nodeId' | 'addrs' | 'leaseUntilMs'>[]>
   /** A changed list. */
@@ -26,6 +31,8 @@ export class Seeds {
   /** Addresses that turned out to be this node's own. */
   readonly #own = new Set<string>()
   #registered: string[] = []
+  /** What each list among the bootstrap addresses last stood for. */
+  readonly #listed = new Map<string, readonly string[]>()
   #last = ''
   #timer: NodeJS.Timeout | null = null
   #askedMs = -Infinity
@@ -58,6 +65,7 @@ export class Seeds {
     if (this.#asking) return
     this.#asking = true
     this.#askedMs = performance.now()
+    await Promise.all(this.#options.bootstrapAddrs.filter(isDnsaddr).map((addr) => this.#resolve(addr)))
     try {
       const nodes = await this.#options.knownNodes()
       const others = nodes.filter(({ nodeId }) => nodeId !== this.#options.nodeId).toSorted((a, b) => b.leaseUntilMs - a.leaseUntilMs)
@@ -72,8 +80,20 @@ export class Seeds {
     }
   }
 
+  async #resolve(addr: string): Promise<void> {
+    try {
+      this.#listed.set(addr, await (this.#options.resolveList ?? resolveDnsaddr)(addr))
+      this.#options.resolved(addr, null)
+      this.#tell()
+    } catch (error) {
+      // what it stood for before is tried further
+      this.#options.resolved(addr, error)
+    }
+  }
+
   #tell(): void {
-    const addrs = [...new Set([...this.#options.bootstrapAddrs, ...this.#registered])].filter((addr) => !this.#own.has(addr))
+    const bootstrap = this.#options.bootstrapAddrs.flatMap((addr) => (isDnsaddr(addr) ? this.#listed.get(addr) ?? [] : [addr]))
+    const addrs = [...new Set([...bootstrap, ...this.#registered])].filter((addr) => !this.#own.has(addr))
     const text = addrs.join(' ')
     if (text === this.#last) return
     this.#last = text

@@ -1,6 +1,8 @@
 /** Memberships over real transports in one process: how members are found, what they tell, what is a problem. */
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { describe, test, type TestContext } from 'node:test'
 import { pino } from 'pino'
 import type { DriveId, NodeId } from '../../../src/shared/ids.ts'
@@ -37,6 +39,18 @@ describe('membership', { concurrency: true }, () => {
     const mdns = { port: await freePort(), intervalMs: 300 }
     if (!(await multicastWorks(mdns.port))) return t.skip('this machine passes no multicast')
     await knowEachOther([await member(t, { transport: { mdns } }), await member(t, { transport: { mdns } })])
+  })
+
+  test('an address of a member that does not answer is no problem while another one does', async (t) => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1')
+    t.after(() => silent.close())
+    await once(silent, 'listening')
+    const elsewhere = `/ip4/127.0.0.1/udp/${silent.address().port}/quic-v1`
+    const a = await member(t, { moreAddrs: [elsewhere] })
+    const b = await member(t, { membership: { bootstrapAddrs: [`${elsewhere}/p2p/${a.transport.nodeId}`, a.addr] } })
+    await knowEachOther([a, b])
+    await until('the silent address was given up', () => b.transport.stats().failedDials > 0)
+    assert.deepEqual(b.membership.problems, [])
   })
 
   test('what a node announces reaches the others with a higher incarnation', async (t) => {
@@ -137,6 +151,8 @@ interface TestMember extends TestTransport {
 
 interface TestMemberOptions {
   seed?: Buffer
+  /** It says that it can be reached there, too. */
+  moreAddrs?: string[]
   transport?: TestTransportOptions
   membership?: Partial<MembershipOptions>
 }
@@ -147,7 +163,7 @@ async function member(t: TestContext, options: TestMemberOptions = {}): Promise<
   const opened = await openTransport(t, { seed, processId, ...options.transport })
   const membership = await createMembership({
     identity: await identityFromSeed(seed), transport: opened.transport, bootstrapAddrs: [], knownNodes: () => Promise.resolve([]), logger: pino({ level: 'silent' }),
-    record: { processId, region: 'test', zone: '', addrs: [opened.addr], grpcAddr: 'http://localhost:50051', version: '0.0.0', startedMs: Date.now(), drives: [] },
+    record: { processId, region: 'test', zone: '', addrs: [opened.addr, ...(options.moreAddrs ?? [])], grpcAddr: 'http://localhost:50051', version: '0.0.0', startedMs: Date.now(), drives: [] },
     ...options.membership,
   })
   const end = async (): Promise<void> => {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use quinn::{ClientConfig, Connection, ConnectionError};
+use tokio::time::Instant;
 
 use super::link::Link;
 use crate::PeerInfo;
 use crate::identity::NodeId;
-use crate::limits::{ADDRESSES, CONNECT};
+use crate::limits::{ADDRESSES, CONNECT, RESOLVED};
 use crate::local::{Local, code};
 use crate::proof::{self, Role};
 use crate::socket::marked_id;
@@ -20,6 +21,8 @@ use crate::wire::{Frame, OLDEST_VERSION, VERSION};
 
 /// Head start of each address over the next.
 const HEAD_START: Duration = Duration::from_millis(100);
+/// For each address to say by itself how it failed.
+const GRACE: Duration = Duration::from_millis(50);
 /// Asked for in the handshake and looked at by nobody: who answers is known by its key.
 const SERVER_NAME: &str = "anvil";
 
@@ -46,33 +49,57 @@ impl Failure {
     }
 }
 
-/// Takes [`CONNECT`] at most.
+/// Takes [`CONNECT`] at most, and a moment.
 pub(super) async fn dial(local: &Arc<Local>, peer: &PeerInfo) -> Result<Link, Failure> {
-    let attempts = peer.addresses.iter().take(ADDRESSES).enumerate();
+    let deadline = Instant::now() + CONNECT;
+    let attempts = peer.addresses.iter().take(ADDRESSES);
+    let attempts = attempts.map(|(host, port)| async move {
+        match tokio::time::timeout_at(deadline, resolve(host, *port)).await {
+            Ok(Ok(found)) => {
+                let attempts = found.into_iter();
+                first_of(
+                    attempts.map(|address| connect(local, peer.node, address)),
+                    deadline,
+                )
+                .await
+            }
+            Ok(Err(error)) => Err(Failure::new(format!("{host} has no address: {error}"))),
+            Err(_) => Err(Failure::new(format!("{host} is not looked up in time"))),
+        }
+    });
+    first_of(attempts, deadline + GRACE).await
+}
+
+/// All that a name stands for, since of an IPv6 and an IPv4 address this host may have a way to one only.
+async fn resolve(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host((host, port))
+        .await?
+        .take(RESOLVED)
+        .collect())
+}
+
+/// The first that succeeds; each has a head start over the next.
+async fn first_of<A: Future<Output = Result<Link, Failure>>>(
+    attempts: impl Iterator<Item = A>,
+    deadline: Instant,
+) -> Result<Link, Failure> {
     let mut attempts: FuturesUnordered<_> = attempts
-        .map(|(place, (host, port))| async move {
+        .enumerate()
+        .map(|(place, attempt)| async move {
             tokio::time::sleep(HEAD_START * place as u32).await;
-            let resolved = tokio::net::lookup_host((host.as_str(), *port)).await;
-            let address = resolved.ok().and_then(|mut found| found.next());
-            let address = address.ok_or_else(|| Failure::new(format!("{host} has no address")))?;
-            connect(local, peer.node, address).await
+            attempt.await
         })
         .collect();
     let mut failure = Failure::new("it has no address");
-    let deadline = tokio::time::sleep(CONNECT);
-    tokio::pin!(deadline);
     loop {
-        tokio::select! {
-            attempt = attempts.next() => match attempt {
-                Some(Ok(link)) => return Ok(link),
-                // A refusal says more than silence.
-                Some(Err(other)) if failure.refused && !other.refused => {}
-                Some(Err(other)) => failure = other,
-                None => return Err(failure),
-            },
-            () = &mut deadline => {
-                return Err(if failure.refused { failure } else { Failure::new("no answer") });
-            }
+        match tokio::time::timeout_at(deadline, attempts.next()).await {
+            Ok(Some(Ok(link))) => return Ok(link),
+            // A refusal says more than silence.
+            Ok(Some(Err(other))) if failure.refused && !other.refused => {}
+            Ok(Some(Err(other))) => failure = other,
+            Ok(None) => return Err(failure),
+            Err(_) if failure.refused => return Err(failure),
+            Err(_) => return Err(Failure::new("no answer")),
         }
     }
 }

@@ -6,14 +6,14 @@ mod relay;
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime, UdpPoller};
-use socket2::SockRef;
+use socket2::{Domain, Protocol, Socket, Type};
 
 pub(crate) use mark::{MarkedIds, marked_id};
 pub(crate) use relay::Relay;
@@ -29,12 +29,20 @@ pub(crate) struct PlaneSocket {
 impl PlaneSocket {
     /// Binds the address. Must run on the runtime.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<PlaneSocket> {
-        let socket = UdpSocket::bind(address)?;
-        let options = SockRef::from(&socket);
-        options.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
-        options.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
+        if address.is_ipv6() {
+            // `::` takes IPv4 peers as well, whatever net.ipv6.bindv6only says.
+            socket.set_only_v6(false)?;
+        }
+        socket.bind(&address.into())?;
+        socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+        socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
         // Linux reports twice what it gives.
-        let given = options.recv_buffer_size()? / 2;
+        let given = socket.recv_buffer_size()? / 2;
         if given < SOCKET_BUFFER_BYTES {
             tracing::debug!(
                 given,
@@ -42,7 +50,7 @@ impl PlaneSocket {
                 "the receive buffer of the peers' socket is smaller; net.core.rmem_max bounds it"
             );
         }
-        let inner = TokioRuntime.wrap_udp_socket(socket)?;
+        let inner = TokioRuntime.wrap_udp_socket(socket.into())?;
         let relay = Relay::new(&inner)?;
         Ok(PlaneSocket { inner, relay })
     }

@@ -6,6 +6,7 @@ mod proxy;
 #[path = "../../../engine/tests/support/mod.rs"]
 mod engine;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub struct Node {
 pub struct Setup {
     pub number: u8,
     pub process: String,
+    pub ip: IpAddr,
     pub port: u16,
     pub drives: usize,
     pub deployment: String,
@@ -43,6 +45,7 @@ impl Setup {
         Setup {
             number,
             process: format!("process-{number}"),
+            ip: Ipv4Addr::LOCALHOST.into(),
             port: 0,
             drives,
             deployment: "deployment".into(),
@@ -63,7 +66,7 @@ impl Setup {
         let plane = Plane::start(
             &engine,
             PlaneOptions {
-                listen: ([127, 0, 0, 1], self.port).into(),
+                listen: (self.ip, self.port).into(),
                 identity: identity(self.number),
                 process: self.process.clone(),
                 deployment: self.deployment,
