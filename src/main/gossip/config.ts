@@ -28,6 +28,9 @@ export const DEFAULTS: SwimConfig = {
 /** So few others are all told at once. */
 export const FEW_MEMBERS = 16
 
+/** Nodes hear of a death at slightly different times: near the end nobody tells it any more, or some would learn it again whom others let forget. */
+export const isTold = (config: SwimConfig, goneMs: number): boolean => goneMs < (config.forgetMs * 23) / 24
+
 export interface Share {
   /** How often a piece of news is sent by each node that holds it. */
   times: number

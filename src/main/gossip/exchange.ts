@@ -4,12 +4,13 @@
  * on the one side, as for a newcomer, is sent in full at once.
  */
 import type { NodeId } from '../../shared/ids.ts'
+import { isTold } from './config.ts'
 import type { DigestEntry, Message, SignedRecord, TableEntry } from './contract.ts'
 import type { Core } from './core.ts'
 import type { Members } from './members.ts'
 import { digestEntryBytes, MAX_BUCKETS, tableEntryBytes } from './message-codec.ts'
 import type { OwnRecord } from './own-record.ts'
-import type { Entry } from './table.ts'
+import { type Entry, isLive } from './table.ts'
 import { outranks } from './view.ts'
 
 /** One message of several. */
@@ -79,7 +80,7 @@ export class Exchange {
     const count = hashes.length
     if (2 * members < table.size) {
       // A newcomer, or one that lacks more than half.
-      this.sendEntries(from, [...table.values()].filter((entry) => !this.isForgettable(entry)).map((entry) => this.tableEntry(entry)), [])
+      this.sendEntries(from, [...table.values()].filter(this.isTold).map((entry) => this.tableEntry(entry)), [])
       return
     }
     const mine = table.hashes(count)
@@ -91,7 +92,7 @@ export class Exchange {
     const buckets: { bucket: number; entries: DigestEntry[] }[] = []
     let bytes = 0
     for (const bucket of shuffled(differing, this.core.random)) {
-      const entries = [...table.inBucket(bucket, count)].filter((entry) => !this.isForgettable(entry))
+      const entries = [...table.inBucket(bucket, count)].filter(this.isTold)
       if (hashes[bucket] === 0) {
         inFull.push(...entries.map((entry) => this.tableEntry(entry)))
         continue
@@ -111,7 +112,7 @@ export class Exchange {
     const lacking: TableEntry[] = []
     for (const { bucket, entries } of buckets) {
       const rest = new Map<number, Entry>()
-      for (const entry of this.core.table.inBucket(bucket, bucketCount)) if (!this.isForgettable(entry)) rest.set(entry.signed.key, entry)
+      for (const entry of this.core.table.inBucket(bucket, bucketCount)) if (this.isTold(entry)) rest.set(entry.signed.key, entry)
       for (const theirs of entries) {
         const entry = rest.get(theirs.key)
         rest.delete(theirs.key)
@@ -185,9 +186,7 @@ export class Exchange {
     return { signed, state, goneMs: goneAtMs === 0 ? 0 : Math.max(0, Math.round(this.core.clock.wallMs - goneAtMs)) }
   }
 
-  private isForgettable({ state, goneAtMs }: Entry): boolean {
-    return (state === 'dead' || state === 'left') && this.core.clock.wallMs - goneAtMs >= this.core.config.forgetMs
-  }
+  private isTold = (entry: Entry): boolean => isLive(entry) || isTold(this.core.config, this.core.clock.wallMs - entry.goneAtMs)
 }
 
 const digestEntry = ({ signed: { key, record }, state }: Entry): DigestEntry => ({ key, incarnation: record.incarnation, state })

@@ -1,6 +1,6 @@
 /** How records, accusations and others' tables change the view of the members, and when suspicion becomes certainty. */
 import type { NodeId } from '../../shared/ids.ts'
-import { suspicionMs } from './config.ts'
+import { isTold, suspicionMs } from './config.ts'
 import type { SignedRecord, TableEntry } from './contract.ts'
 import type { Core } from './core.ts'
 import { accusationNews } from './news-codec.ts'
@@ -87,7 +87,7 @@ export class Members {
     const isGone = theirs.state === 'dead' || theirs.state === 'left'
     const goneAtMs = core.clock.wallMs - goneMs
     if (known === undefined && isGone) {
-      if (goneMs < core.config.forgetMs && this.admit(signed, from)) core.set(theirs, goneAtMs)
+      if (isTold(core.config, goneMs) && this.admit(signed, from)) core.set(theirs, goneAtMs)
       return
     }
     const order = known === undefined ? 1 : compareRecords(signed, known.signed)
