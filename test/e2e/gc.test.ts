@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { bytes, md5 } from '../support/bytes.ts'
 import { NodeProcess } from '../support/node-process.ts'
+import { until } from '../support/until.ts'
 import { accountForEveryShard } from './accounting.ts'
 import { read } from './objects/context.ts'
 import { beginUpload, send } from './raw-upload.ts'
@@ -94,4 +95,22 @@ it('and when every key is deleted, the drives are empty', async () => {
     await s3.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects: Array.from({ length: KEYS }, (_, i) => ({ Key: `key${i}` })) } }))
   }
   assert.deepEqual(await accountForEveryShard(node), { shards: 0 })
+})
+
+it('groups that hold nothing any more go, and the next object goes into new ones', async () => {
+  await node.start()
+  const [last] = await node.sql<{ id: number }>('SELECT max(id)::int AS id FROM placement_groups')
+  // as if they had been opened for views that lasted for a moment
+  await node.sql('UPDATE placement_groups SET state = 1, sealed_ms = 0, bytes = 0')
+  await until('no empty one of them is left', async () => {
+    const [left] = await node.sql<{ n: number }>(`SELECT count(*)::int AS n FROM placement_groups AS g WHERE id <= ${last!.id} AND NOT EXISTS (SELECT FROM blobs WHERE pg_id = g.id)`)
+    return left!.n === 0
+  }, { timeoutMs: 90_000, detail: () => node.logTail() })
+  const [deleted] = await node.sql<{ n: number }>('SELECT sum(last_id - first_id + 1)::int AS n FROM deleted_groups')
+  assert.ok(deleted!.n > 0)
+  const Body = bytes(130_000, 1)
+  await s3.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'new', Body }))
+  assert.deepEqual(await read(await s3.send(new GetObjectCommand({ Bucket: BUCKET, Key: 'new' }))), Body)
+  const [now] = await node.sql<{ id: number }>('SELECT max(id)::int AS id FROM placement_groups')
+  assert.ok(now!.id > last!.id, 'ids never come again')
 })
