@@ -75,6 +75,9 @@ test('what a drive still holds of a deleted group is nobody\'s and goes, also fr
   assert.equal(await shardsOf(group.id), 1)
   assert.equal((await collect())['shards removed'], 1)
   assert.equal(await shardsOf(group.id), 0)
+  await rig.closeDrive(away)
+  await rig.openDrive(away)
+  assert.equal(await shardsOf(group.id), 0, 'nor when the drive is opened again')
 
   const unknown = await abandonedUpload()
   await rig.database.sql('DELETE FROM placement_groups WHERE id = $1', [unknown.id])
