@@ -19,6 +19,7 @@ import { orphanCollection } from './orphans.ts'
 import { reencoding } from './reencoding.ts'
 import { RemovalGuard } from './removal-guard.ts'
 import { DamageReports, shardRepair } from './repair.ts'
+import { roomWarnings } from './room.ts'
 import { isMine } from './shares.ts'
 
 /** The collectors of all drives have looked at everything within this time, mostly. */
@@ -63,13 +64,6 @@ export interface Maintenance {
   runNow(): void
   confirmRemoval(): Promise<void>
   stop(): Promise<void>
-}
-
-function roomWarnings(noRoom: ReadonlyMap<PgId, DriveId>): string[] {
-  if (noRoom.size === 0) return []
-  const drives = [...new Set(noRoom.values())].sort()
-  return [`what lies in ${noRoom.size === 1 ? '1 placement group' : `${noRoom.size} placement groups`} would be protected better if it were re-encoded, `
-    + `and there is no room for that on ${drives.length === 1 ? 'drive' : 'drives'} ${drives.join(', ')}: free some space, or add drives`]
 }
 
 export function startMaintenance(options: MaintenanceOptions): Maintenance {

@@ -2,7 +2,7 @@
  * Whether drives have room for what background work writes anew: re-encoding makes copies, and the old ones go some time
  * later only. What is left must be enough for new writes.
  */
-import type { DriveId } from '../../shared/ids.ts'
+import type { DriveId, PgId } from '../../shared/ids.ts'
 import { reserveBytes } from '../drives/local-drives.ts'
 import type { ClusterView } from './cluster-view.ts'
 
@@ -37,4 +37,12 @@ export class Room {
     const totalBytes = this.#cluster.placeable().find((drive) => drive.driveId === driveId)?.totalBytes ?? 0
     return reserveBytes(totalBytes) + totalBytes * KEPT_FREE_SHARE
   }
+}
+
+/** @param noRoom groups, and a drive that had none for what lies in them */
+export function roomWarnings(noRoom: ReadonlyMap<PgId, DriveId>): string[] {
+  if (noRoom.size === 0) return []
+  const drives = [...new Set(noRoom.values())].sort()
+  return [`what lies in ${noRoom.size === 1 ? '1 placement group' : `${noRoom.size} placement groups`} would be protected better if it were re-encoded, `
+    + `and there is no room for that on ${drives.length === 1 ? 'drive' : 'drives'} ${drives.join(', ')}: free some space, or add drives`]
 }
