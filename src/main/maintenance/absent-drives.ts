@@ -46,8 +46,8 @@ export async function lookAtDrives({ metadata, cluster, delayMs }: AbsenceOption
 export class StandingDrives {
   readonly #options: AbsenceOptions
   readonly #startedMs = monotonicMs()
-  /** When each drive was last seen to take shards. */
-  readonly #seenMs = new Map<string, number>()
+  /** Drives as they were when they were last seen to take shards, and when that was. */
+  readonly #seen = new Map<string, { drive: PlacementDrive; ms: number }>()
 
   constructor(options: AbsenceOptions) {
     this.#options = options
@@ -55,7 +55,7 @@ export class StandingDrives {
 
   /** Notes which drives take shards now. To be called now and then. */
   note(): void {
-    for (const { driveId } of this.#options.cluster.placeable()) this.#seenMs.set(driveId, monotonicMs())
+    for (const drive of this.#options.cluster.placeable()) this.#seen.set(drive.driveId, { drive, ms: monotonicMs() })
   }
 
   /** They among `look.known`, and those that take shards now. */
@@ -66,8 +66,9 @@ export class StandingDrives {
     const answering = new Set<string>(cluster.nodes())
     const away = known.filter(({ driveId, nodeId }) => {
       if (here.has(driveId) || gone.has(driveId as DriveId) || lost.has(driveId as DriveId)) return false
-      return !answering.has(nodeId) || monotonicMs() - (this.#seenMs.get(driveId) ?? this.#startedMs) < delayMs
+      return !answering.has(nodeId) || monotonicMs() - (this.#seen.get(driveId)?.ms ?? this.#startedMs) < delayMs
     })
-    return [...placeable, ...away].toSorted((a, b) => (a.driveId < b.driveId ? -1 : 1))
+    // what it announced last is what its slots were chosen by; the row may be older
+    return [...placeable, ...away.map((drive) => this.#seen.get(drive.driveId)?.drive ?? drive)].toSorted((a, b) => (a.driveId < b.driveId ? -1 : 1))
   }
 }

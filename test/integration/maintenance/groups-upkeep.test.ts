@@ -36,11 +36,13 @@ const untilOpen = (nodes: readonly PlacingNode[], expected: readonly PgId[]): Pr
 
 test('a member that is away for a while: its groups stay open, and are used again when it is back', async () => {
   const nodes = await cluster(3)
-  const [a, b] = nodes as [PlacingNode, PlacingNode, PlacingNode]
+  const [a, b, c] = nodes as [PlacingNode, PlacingNode, PlacingNode]
   const whole = await a.write()
   let degraded: PgId[] = []
   for (let times = 0; times < 3; times++) {
     for (const node of [a, b]) node.sees([a, b])
+    // silent, or gone with a goodbye: then it does not even say any more what it wants
+    if (times > 0) await t.metadata.releaseLease(c.nodeId, c.process)
     degraded = await a.write()
     assert.deepEqual(await b.write(), degraded, 'nodes with the same view write into the same groups')
     assert.deepEqual(degraded.filter((id) => whole.includes(id)), [], 'nothing is written to a member that is away')
@@ -72,6 +74,19 @@ test('a member that is gone for good: its groups are sealed and closed, and nobo
     await upkeepOf(living)
     return (await inState('closed')).length === whole.length
   })
+})
+
+test('a member that is away counts with the size that it announced last', async () => {
+  const nodes = await cluster(4)
+  const [a, , , d] = nodes as [PlacingNode, PlacingNode, PlacingNode, PlacingNode]
+  const whole = await a.write()
+  await upkeepOf(nodes)
+  await t.metadata.releaseLease(d.nodeId, d.process)
+  await t.sql("UPDATE drives SET total_bytes = total_bytes * 5 WHERE node_id = 'node3'")
+  const here = nodes.slice(0, 3)
+  for (const node of here) node.sees(here)
+  for (let rounds = 0; rounds < 2; rounds++) await upkeepOf(here)
+  assert.deepEqual(await inState('open'), whole)
 })
 
 test('the halves of a partition that both reach the database leave each other alone', async () => {
