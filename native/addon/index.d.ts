@@ -129,7 +129,7 @@ export declare function hasShards(driveId: string, shards: Array<ShardName>): Pr
 
 export declare function init(options: NativeInit): void
 
-/** Shards in index order, only those first written before `beforeMs`. */
+/** Shards in index order, only those sealed before `beforeMs`, or begun before it and being written. */
 export declare function listShards(driveId: string, cursor: string | null, limit: number, beforeMs: number): Promise<ShardPage>
 
 /** The used share of the limit. */

@@ -102,7 +102,7 @@ export interface ShardName {
 export interface ShardRecord extends ShardName {
   /** Bytes on the drive. */
   bytes: number
-  /** When its first record was written, by this host's clock; milliseconds since the epoch. */
+  /** When it was sealed, or begun while it is not, by this host's clock; milliseconds since the epoch. */
   writtenMs: number
   sealed: boolean
 }
@@ -317,7 +317,7 @@ export interface Native extends NativePlane {
   /** Durable marks a drive keeps for others: small values by name (DESIGN §13 rule 3: system id and timeline seen). */
   driveMark(driveId: string, name: string): string | null
   setDriveMark(driveId: string, name: string, value: string): Promise<void>
-  /** Shards in index order, only those first written before `beforeMs`. */
+  /** Shards in index order, only those sealed before `beforeMs`, or begun before it and being written. */
   listShards(driveId: string, cursor: string | null, limit: number, beforeMs: number): Promise<ShardPage>
   /** Durably removes shards (those that are not there are no error), on a drive of this node or of a peer. Refused with StaleGeneration where the drive was told a higher one. */
   deleteShards(driveId: string, shards: ShardName[], generations: number[]): Promise<void>

@@ -255,7 +255,7 @@ pub fn set_drive_mark<'env>(
     guard::later(env, setting, |()| ())
 }
 
-/// Shards in index order, only those first written before `beforeMs`.
+/// Shards in index order, only those sealed before `beforeMs`, or begun before it and being written.
 #[napi(ts_args_type = "driveId: string, cursor: string | null, limit: number, beforeMs: number")]
 pub fn list_shards<'env>(
     env: &'env Env,

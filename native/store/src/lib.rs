@@ -60,7 +60,7 @@
 //! | 40 | 8 | its generation |
 //! | 48 | 8 | lsn: number of the operation; kept when compaction moves the record |
 //! | 56 | 8 | batch: first lsn of the group commit that wrote this copy |
-//! | 64 | 8 | first written, ms since the epoch |
+//! | 64 | 8 | written (of a shard: sealed), ms since the epoch |
 //! | 72 | 4 | block number; Sealed: number of blocks |
 //! | 76 | 4 | bytes of data; Sealed: length of all blocks but the last |
 //! | 80 | 8 | Tombstone: epoch of the segment with the record it removes; Sealed: id of the dedicated segment |

@@ -50,7 +50,7 @@ pub struct ShardRecord {
     pub key: ShardKey,
     /// Bytes of data.
     pub bytes: u64,
-    /// When the first record was written, by this host's clock; milliseconds since the epoch.
+    /// When it was sealed, or begun while it is not, by this host's clock; milliseconds since the epoch.
     pub written_ms: u64,
     pub sealed: bool,
 }

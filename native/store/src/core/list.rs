@@ -29,7 +29,8 @@ impl Core {
         })
     }
 
-    /// At most `limit` shards behind `cursor` in key order that were first written before `before_ms`, and where to go on.
+    /// At most `limit` shards behind `cursor` in key order that were sealed before `before_ms`, or begun before it and are being
+    /// written, and where to go on.
     /// A page may be short, or empty, before the end.
     #[allow(clippy::type_complexity)]
     pub fn list(

@@ -53,7 +53,6 @@ pub struct SealedStream {
     pub blocks: u32,
     pub block_bytes: u32,
     pub bytes: u64,
-    pub written_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -212,7 +211,7 @@ impl Core {
                 view.seals.push(stream.id);
                 view.raise_generation(stream.key.pg, *generation, &mut out);
                 let mut header = Header::new(Kind::Sealed, stream.key);
-                (header.generation, header.written_ms) = (*generation, stream.written_ms);
+                (header.generation, header.written_ms) = (*generation, now);
                 (header.block, header.data_len, header.total) =
                     (stream.blocks, stream.block_bytes, stream.bytes);
                 (header.target, header.salt) = (stream.id, stream.salt);

@@ -135,7 +135,6 @@ impl Core {
             blocks,
             block_bytes: stream.block_bytes,
             bytes,
-            written_ms: stream.written_ms,
         })
     }
 

@@ -272,7 +272,7 @@ impl DriveStore {
         self.0.shared.core.generation(pg)
     }
 
-    /// Shards in key order behind `cursor`, sealed or being written, first written before `before_ms`, and the cursor to go on
+    /// Shards in key order behind `cursor`, sealed before `before_ms` or begun before it and being written, and the cursor to go on
     /// with (`None` at the end). A page may be short before the end.
     #[allow(clippy::type_complexity)]
     pub fn list(
