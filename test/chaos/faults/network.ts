@@ -21,7 +21,8 @@ const isolated: Fault = {
     const ms = random.between(1000, 40_000)
     if (here === null) return null
     const there = stage.all.filter((i) => !here.includes(i))
-    return planned(stage, `${named(here)} cut off from the other nodes for ${ms} ms`, here, true, ms, () => stage.network!.cut(here, there))
+    // two of them go on writing with a code of their own, and the others cannot read that
+    return planned(stage, `${named(here)} cut off from the other nodes for ${ms} ms`, here, here.length === 1, ms, () => stage.network!.cut(here, there))
   },
 }
 
