@@ -47,7 +47,7 @@ async function debian(name: string, label: string): Promise<void> {
 }
 
 async function fromRecipe(kind: string, name: string, label: string, context: string): Promise<void> {
-  const args = ['bud', '--isolation=chroot', '--format', 'docker', '--force-rm', '--pull-never', '--label', `${RECIPE_LABEL}=${label}`]
+  const args = ['bud', '--isolation=chroot', '--format', 'docker', '--force-rm', '--no-cache', '--pull-never', '--label', `${RECIPE_LABEL}=${label}`]
   const file = path.join(recipes, `${kind}.Containerfile`)
   await buildah([...args, '--tag', name, '--file', file, context], { timeoutMs: STEP_TIMEOUT_MS, logFile: buildLog(`stand-in-${kind}`) })
 }
