@@ -2,8 +2,8 @@
  * Moves shards of closed groups away from drives whose node is gone for good (DESIGN §7, §13 rules 5 and 6): the intent is
  * written into the group's row and told to the newcomer before the first byte, the work list is taken after that, each
  * shard is rebuilt on the newcomer under the new generation, and only then the member is replaced by compare-and-set. An
- * intent whose member is back is given up. A group that holds nothing does not move, it is deleted (empty-groups.ts). What the old drive holds is its own business when it comes back: it is no member
- * any more (orphans.ts).
+ * intent whose member is back is given up. A group that holds nothing does not move, it is deleted (empty-groups.ts). What
+ * the old drive holds is its own business when it comes back: it is no member any more (orphans.ts).
  */
 import type { Logger } from 'pino'
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'

@@ -38,6 +38,8 @@ const BATCH = 100
 const CONCURRENCY = 4
 /** Room comes back as old shards are collected: how soon a group is tried again that found none. */
 const ROOM_AGAIN_MS = 30_000
+/** Groups of other nodes that one round looks at for room: each node asks the database about them. */
+const OTHERS_LOOKED_AT = 20
 
 /** A pass looks at each blob once, so that those which cannot be moved now do not stand before the others. */
 class Pass {
@@ -62,11 +64,14 @@ export function reencoding(options: ReencodingOptions): Reencoding {
 
   const needy = async (situation: Situation): Promise<PlacementGroup[]> => {
     const reachable = new Set(cluster.reachable())
-    return (await metadata.placementGroups({ states: ['closed'] }))
+    const closed = await metadata.placementGroups({ states: ['closed'] })
+    const there = new Set(closed.map(({ id }) => id))
+    for (const id of emptied) if (!there.has(id)) emptied.delete(id)
+    return closed
       .filter((group) => !emptied.has(group.id) && remedyFor(group, situation).kind === 're-encode' && group.members.filter((driveId) => reachable.has(driveId)).length >= group.k)
       .sort((a, b) => shardsToSpare(a, situation) - shardsToSpare(b, situation))
   }
-  /** Every node says which groups find no room, whoever re-encodes them: people ask any of them. */
+  /** Every node says of the neediest groups which find no room, whoever re-encodes them: people ask any of them. */
   const lookForRoom = async (group: PlacementGroup): Promise<void> => {
     roomSeenMs.set(group.id, performance.now())
     const [row] = (await metadata.blobsOfGroup(group.id, null, batch)).filter(({ references }) => references > 0)
@@ -90,10 +95,13 @@ export function reencoding(options: ReencodingOptions): Reencoding {
         noRoom.delete(id)
       }
       let more = false
+      let others = 0
       for (const group of candidates) {
         if (pass.done.has(group.id)) continue
-        if (performance.now() - (roomSeenMs.get(group.id) ?? -Infinity) > ROOM_AGAIN_MS) await lookForRoom(group)
-        if (noRoom.has(group.id) || !isMine(cluster, group.id)) continue
+        const mine = isMine(cluster, group.id)
+        const due = performance.now() - (roomSeenMs.get(group.id) ?? -Infinity) > ROOM_AGAIN_MS
+        if (due && (mine || others++ < OTHERS_LOOKED_AT)) await lookForRoom(group)
+        if (noRoom.has(group.id) || !mine) continue
         await groups.ensure(group.id)
         const rows = await metadata.blobsOfGroup(group.id, pass.reached.get(group.id) ?? null, batch)
         const last = rows.at(-1)
