@@ -53,9 +53,9 @@ const MANY_DECADES = 2
 
 /**
  * How long a member stays suspected once `confirmations` others than the first have accused it (Lifeguard: Dadgar, Phillips,
- * Currey 2018, §IV.B): from the longest time, in which a wrong accuser alone is most likely refuted, down to the least. That is what a member needs to hear of
- * it and to refute, and how long it may be silent: only the first grows with the number of members, and beyond a hundred by
- * half a second for ten times as many.
+ * Currey 2018, §IV.B): from the longest time, in which a wrong accuser alone is most likely refuted, down to the least.
+ * That is what a member needs to hear of it and to refute, and how long it may be silent: only the first grows with the
+ * number of members, and beyond a hundred by `suspicionFactorBeyond * probeEndMs` (a second) for ten times as many.
  */
 export function suspicionMs(config: SwimConfig, members: number, confirmations: number): number {
   const decades = Math.max(1, Math.log10(Math.max(1, members)))
