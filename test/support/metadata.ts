@@ -87,3 +87,16 @@ export function blobRecord(bucketId: BucketId, key: string, pgId: PgId, more: Pa
 export function contentOf({ body }: ObjectRecord): BlobId | UploadId {
   return body.kind === 'parts' ? body.uploadId : body.kind === 'blob' ? body.blob.blobId : body.blobId
 }
+
+/** A transaction on a connection of its own that stays open until `end`. */
+export async function openTransaction({ postgres }: Pick<TestMetadata, 'postgres'>, ...statements: string[]): Promise<{ end(how: 'COMMIT' | 'ROLLBACK'): Promise<void> }> {
+  const client = new pg.Client(postgres.config)
+  await client.connect()
+  for (const statement of ['BEGIN', ...statements]) await client.query(statement)
+  return {
+    async end(how) {
+      await client.query(how)
+      await client.end()
+    },
+  }
+}

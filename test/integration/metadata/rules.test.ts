@@ -6,7 +6,7 @@ import { openObjectMetadata } from '../../../src/main/metadata/index.ts'
 import { AnvilError } from '../../../src/shared/errors.ts'
 import { newBlobId, newUploadId, randomId, type BlobId, type DeploymentId, type DriveId, type NodeId } from '../../../src/shared/ids.ts'
 import { startFaultProxy } from '../../support/fault-proxy.ts'
-import { blobRecord, contentOf, drives, inlineRecord, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { blobRecord, contentOf, drives, inlineRecord, openTransaction, silent, startMetadata, type TestMetadata } from '../../support/metadata.ts'
 
 let t: TestMetadata
 before(async () => (t = await startMetadata()))
@@ -15,19 +15,6 @@ after(() => t.stop())
 const kind = (expected: string) => (error: unknown) => AnvilError.is(error) && error.kind === expected
 const refusedFor = (reason: string) => (error: unknown) => AnvilError.is(error, 'MetadataUnavailable') && error.details['reason'] === reason
 const blobId = (record: Parameters<typeof contentOf>[0]): BlobId => contentOf(record) as BlobId
-/** A transaction on a connection of its own that stays open until `end`. */
-async function openTransaction(...statements: string[]): Promise<{ end(how: 'COMMIT' | 'ROLLBACK'): Promise<void> }> {
-  const { default: pg } = await import('pg')
-  const client = new pg.Client(t.postgres.config)
-  await client.connect()
-  for (const statement of ['BEGIN', ...statements]) await client.query(statement)
-  return {
-    async end(how) {
-      await client.query(how)
-      await client.end()
-    },
-  }
-}
 
 test('rule 2: no commit may name a condemned pair', async () => {
   const bucket = await t.bucket()
@@ -60,7 +47,7 @@ test('rule 2: judging waits for every transaction that may not have seen the con
   const pg = await t.group()
   const [orphan, committed] = [newBlobId(), newBlobId()]
   // A commit under way: it has its id, and looked before the pair was condemned.
-  const commit = await openTransaction(
+  const commit = await openTransaction(t, 
     `INSERT INTO blobs (bucket_id, blob_id, pg_id, size, stripe_bytes, encrypted, refs) VALUES (${bucket}, '${committed}', ${pg.id}, 1, 1, false, 1)`,
   )
   const suspects = [orphan, committed].map((id) => ({ bucketId: bucket, blobId: id, pgId: pg.id }))
@@ -91,7 +78,7 @@ test('rule 2: the batch has its transaction id before its snapshots', async () =
   const pg = await t.group()
   const record = blobRecord(bucket, 'k', pg.id)
   // The batch stops at the bucket's row, its COPY done: then the pair is condemned and judged.
-  const block = await openTransaction(`SELECT 1 FROM bucket_state WHERE bucket_id = ${bucket} FOR UPDATE`)
+  const block = await openTransaction(t, `SELECT 1 FROM bucket_state WHERE bucket_id = ${bucket} FOR UPDATE`)
   const put = t.metadata.put(record, {}, []).then(() => 'committed', (error: unknown) => error)
   await sleep(100)
   const suspect = { bucketId: bucket, blobId: blobId(record), pgId: pg.id }
@@ -114,7 +101,7 @@ test('rule 4: commits name open or sealed groups; closing waits for those under 
   await t.metadata.put(sealed, {}, [])
   // A batch that has locked the group and waits for its key.
   await t.metadata.put(inlineRecord(bucket, 'busy'), {}, [])
-  const key = await openTransaction(`SELECT 1 FROM objects WHERE bucket_id = ${bucket} AND key = 'busy' FOR UPDATE`)
+  const key = await openTransaction(t, `SELECT 1 FROM objects WHERE bucket_id = ${bucket} AND key = 'busy' FOR UPDATE`)
   const busy = t.metadata.put(blobRecord(bucket, 'busy', pg.id), {}, [])
   await sleep(100)
   let closed = false
@@ -125,7 +112,7 @@ test('rule 4: commits name open or sealed groups; closing waits for those under 
   await Promise.all([busy, closing])
   // A batch that waits for a close under way judges the row as it is then, not as its snapshot has it.
   const third = await t.group()
-  const close = await openTransaction(`UPDATE placement_groups SET state = 2 WHERE id = ${third.id}`)
+  const close = await openTransaction(t, `UPDATE placement_groups SET state = 2 WHERE id = ${third.id}`)
   const late = t.metadata.put(blobRecord(bucket, 'late', third.id), {}, []).then(() => null, (error: unknown) => error)
   await sleep(100)
   await close.end('COMMIT')

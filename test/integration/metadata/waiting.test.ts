@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../../src/shared/errors.ts'
 import { newBlobId, newUploadId, type BlobId, type BucketId, type NodeId, type PgId, type UploadId } from '../../../src/shared/ids.ts'
-import { blobRecord, contentOf, startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { blobRecord, contentOf, openTransaction, startMetadata, type TestMetadata } from '../../support/metadata.ts'
 import { until } from '../../support/until.ts'
 
 let t: TestMetadata
@@ -15,19 +15,6 @@ const blobId = (record: Parameters<typeof contentOf>[0]): BlobId => contentOf(re
 /** Whether a server process waits for a lock. */
 const waiting = async (): Promise<boolean> => (await t.sql(`SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'`)).length > 0
 
-/** A transaction on a connection of its own that stays open until `end`. */
-async function openTransaction(...statements: string[]): Promise<{ end(how: 'COMMIT' | 'ROLLBACK'): Promise<void> }> {
-  const { default: pg } = await import('pg')
-  const client = new pg.Client(t.postgres.config)
-  await client.connect()
-  for (const statement of ['BEGIN', ...statements]) await client.query(statement)
-  return {
-    async end(how) {
-      await client.query(how)
-      await client.end()
-    },
-  }
-}
 
 const startUpload = (bucketId: BucketId, uploadId: UploadId): Promise<void> => t.metadata.createUpload({
   bucketId, uploadId, key: 'k', initiator: 'a', startedMs: Date.now(), storageClass: 'STANDARD', headers: {}, userMetadata: {},
@@ -39,13 +26,13 @@ test('rule 2: of two that judge at once, neither takes for an orphan what the ot
   const pg = await t.group()
   const suspect = { bucketId: bucket, blobId: newBlobId(), pgId: pg.id }
   // Both wait for the commit that names the pair.
-  const commit = await openTransaction(
+  const commit = await openTransaction(t, 
     `INSERT INTO blobs (bucket_id, blob_id, pg_id, size, stripe_bytes, encrypted, refs) VALUES (${bucket}, '${suspect.blobId}', ${pg.id}, 1, 1, false, 1)`,
   )
   await t.metadata.condemn([suspect])
   const judging = t.metadata.judgeCondemned([suspect])
   await until('the judge waits for older transactions', async () => (await t.sql(`SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_snapshot_xmin%'`)).length > 0)
-  const other = await openTransaction(`DELETE FROM condemned WHERE bucket_id = ${bucket}`)
+  const other = await openTransaction(t, `DELETE FROM condemned WHERE bucket_id = ${bucket}`)
   await commit.end('COMMIT')
   await until('the judge waits for the other one', waiting)
   await other.end('COMMIT')
@@ -57,7 +44,7 @@ test('rule 4: closing waits for parts and re-encodings under way as well', async
   const pg = await t.group()
   const uploadId = newUploadId()
   await startUpload(bucket, uploadId)
-  const holder = await openTransaction(
+  const holder = await openTransaction(t, 
     `INSERT INTO parts (bucket_id, upload_id, part_number, blob_id, size, modified_ms, body, encrypted, etag)
      VALUES (${bucket}, '${uploadId}', 1, '${newBlobId()}', 0, 0, 0, false, '')`,
   )
@@ -76,7 +63,7 @@ test('rule 4: closing waits for parts and re-encodings under way as well', async
 test('a bucket is not deleted under an upload that is being created', async () => {
   const bucket = await t.bucket()
   const uploadId = newUploadId()
-  const holder = await openTransaction(`INSERT INTO uploads (bucket_id, upload_id, started_ms, key, initiator) VALUES (${bucket}, '${uploadId}', 0, 'k', 'a')`)
+  const holder = await openTransaction(t, `INSERT INTO uploads (bucket_id, upload_id, started_ms, key, initiator) VALUES (${bucket}, '${uploadId}', 0, 'k', 'a')`)
   const creating = startUpload(bucket, uploadId)
   await until('the upload waits', waiting)
   const deleting = t.metadata.beginDeleteBucket(bucket).then(() => 'deleted', (error: unknown) => error)
@@ -90,7 +77,7 @@ test('rule 8: a copy waits for who drops the last reference, and comes too late'
   const bucket = await t.bucket()
   const source = blobRecord(bucket, 'source', (await t.group()).id)
   await t.metadata.put(source, {}, [])
-  const drop = await openTransaction(`UPDATE blobs SET refs = 0 WHERE bucket_id = ${bucket}`)
+  const drop = await openTransaction(t, `UPDATE blobs SET refs = 0 WHERE bucket_id = ${bucket}`)
   const copy = t.metadata.putReference({ ...source, key: 'copy' }, {})
   await until('the copy waits', waiting)
   await drop.end('COMMIT')
