@@ -111,6 +111,8 @@ impl Core {
         if batch.records.is_empty() {
             return Ok(());
         }
+        // Planning looked at the drive, too: what it found may mean that nothing may be written any more.
+        self.check_working()?;
         // A moved record keeps its number; the batch must have one of its own all the same.
         log.next_lsn = log.next_lsn.max(first_lsn + 1);
         batch.finish();

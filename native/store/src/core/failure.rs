@@ -11,12 +11,30 @@ use crate::types::{Result, StoreError};
 /// the page cache shows bytes that never reached the drive. A person looks at the drive and removes the file.
 pub const FAILED_FILE: &str = "failed";
 
+/// Why a drive is out until it is opened again.
+pub(super) enum Failure {
+    /// What it holds is in doubt. Word of it was left on the drive, as well as that could be done.
+    InDoubt(String),
+    /// Its folder went away. What is found out later may still put in doubt what it holds: a write that was under way then.
+    Gone(String),
+}
+
+impl Failure {
+    fn reason(&self) -> &str {
+        match self {
+            Self::InDoubt(reason) | Self::Gone(reason) => reason,
+        }
+    }
+}
+
 impl Core {
     pub fn check_working(&self) -> Result<()> {
-        match self.failure.lock().as_ref() {
-            Some(reason) => Err(StoreError::Failed(reason.clone())),
-            None => Ok(()),
-        }
+        self.failure_reason()
+            .map_or(Ok(()), |reason| Err(StoreError::Failed(reason)))
+    }
+
+    pub(super) fn failure_reason(&self) -> Option<String> {
+        Some(self.failure.lock().as_ref()?.reason().to_owned())
     }
 
     /// Takes the drive out for good.
@@ -26,15 +44,16 @@ impl Core {
             return self.gone(&format!("{what}: {error}"));
         }
         let mut failure = self.failure.lock();
-        if failure.is_none() {
-            let reason = format!("{what}: {error}");
-            tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
-            if let Err(error) = self.disk.leave_word(FAILED_FILE, reason.as_bytes()) {
-                tracing::error!(%error, "cannot leave word of the failure on the drive");
-            }
-            *failure = Some(reason);
+        if let Some(Failure::InDoubt(reason)) = failure.as_ref() {
+            return StoreError::Failed(reason.clone());
         }
-        StoreError::Failed(failure.clone().unwrap_or_default())
+        let reason = format!("{what}: {error}");
+        tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
+        if let Err(error) = self.disk.leave_word(FAILED_FILE, reason.as_bytes()) {
+            tracing::error!(%error, "cannot leave word of the failure on the drive");
+        }
+        *failure = Some(Failure::InDoubt(reason.clone()));
+        StoreError::Failed(reason)
     }
 
     /// Refuses to go on when the drive's folder is not there any more. No word of it is left on the drive, which can be
@@ -58,12 +77,12 @@ impl Core {
 
     pub(super) fn gone(&self, how: &str) -> StoreError {
         let mut failure = self.failure.lock();
-        if failure.is_none() {
+        let failure = failure.get_or_insert_with(|| {
             let reason = format!("the drive's folder is gone: {how}");
             tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
-            *failure = Some(reason);
-        }
-        StoreError::Failed(failure.clone().unwrap_or_default())
+            Failure::Gone(reason)
+        });
+        StoreError::Failed(failure.reason().to_owned())
     }
 
     /// What a failed write of new data means: no room, or the end of the drive.

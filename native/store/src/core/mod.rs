@@ -52,7 +52,7 @@ pub struct Core {
     streams: Mutex<HashMap<u64, stream::OpenStream>>,
     /// The next epoch of a shared segment or id of a dedicated one; they share one sequence.
     next_epoch: AtomicU64,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<failure::Failure>>,
     full: AtomicBool,
     space: Mutex<reserve::SpaceSeen>,
     dir: files::DirSync,
@@ -108,7 +108,7 @@ impl Core {
             stats.dead_bytes = used - live;
             stats.shards = index.shards;
         }
-        if let Some(reason) = self.failure.lock().clone() {
+        if let Some(reason) = self.failure_reason() {
             (stats.state, stats.reason) = (DriveState::Failed, reason);
         } else if self.is_full() {
             stats.state = DriveState::Full;
