@@ -8,7 +8,12 @@ const CHUNK_BYTES = 256 * KIB
 /** Buffers kept for the next answers of this thread. */
 const SPARE_BUFFERS = 32
 
+/**
+ * An answer has a buffer only from the copy until the socket has taken all of it, so that few do for many answers. One of its
+ * own for each answer would make V8 collect the whole heap every few hundred answers: it counts their bytes, too.
+ */
 const spare: Uint8Array[] = []
+const NONE = new Uint8Array(0)
 
 export interface SourceStreamOptions {
   /** Writes status and headers, called inside a cork. */
@@ -29,7 +34,7 @@ export class SourceStream {
   readonly #source: BodySource
   readonly #length: number
   readonly #options: SourceStreamOptions
-  readonly #buffer: Uint8Array
+  #buffer: Uint8Array = NONE
   #headWritten = false
   /** What the source gave and the socket has not taken: buffer[from, to). */
   #from = 0
@@ -45,7 +50,6 @@ export class SourceStream {
     this.#source = source
     this.#length = length
     this.#options = options
-    this.#buffer = length >= CHUNK_BYTES ? (spare.pop() ?? new Uint8Array(CHUNK_BYTES)) : new Uint8Array(length)
   }
 
   start(): void {
@@ -102,13 +106,15 @@ export class SourceStream {
     for (;;) {
       if (this.#from === this.#to) {
         const left = this.#length - this.#sent
-        const want = Math.min(this.#buffer.length, this.#ready, left)
+        const want = Math.min(CHUNK_BYTES, this.#ready, left)
         if (want === 0) {
+          this.#giveBack()
           this.#await()
           return
         }
+        if (this.#buffer.length !== CHUNK_BYTES) this.#buffer = spare.pop() ?? new Uint8Array(CHUNK_BYTES)
         this.#from = 0
-        this.#to = this.#source.copy(want === this.#buffer.length ? this.#buffer : this.#buffer.subarray(0, want))
+        this.#to = this.#source.copy(want === CHUNK_BYTES ? this.#buffer : this.#buffer.subarray(0, want))
         this.#ready -= this.#to
         if (this.#to === 0) {
           this.#ready = 0
@@ -127,6 +133,7 @@ export class SourceStream {
       this.#from += taken
       if (!ok) {
         if (taken > 0 || this.blockedSince === null) this.blockedSince = this.#options.now()
+        this.#keepRest()
         return
       }
       this.blockedSince = null
@@ -147,6 +154,21 @@ export class SourceStream {
     if (this.#over) return
     this.#over = true
     this.#source.close()
+    this.#giveBack()
+  }
+
+  /** Before a wait for a slow client: what is left of a small body needs no whole buffer. */
+  #keepRest(): void {
+    if (this.#length >= CHUNK_BYTES || this.#buffer.length !== CHUNK_BYTES) return
+    const rest = this.#buffer.slice(this.#from, this.#to)
+    this.#giveBack()
+    this.#buffer = rest
+    this.#from = 0
+    this.#to = rest.length
+  }
+
+  #giveBack(): void {
     if (this.#buffer.length === CHUNK_BYTES && spare.length < SPARE_BUFFERS) spare.push(this.#buffer)
+    this.#buffer = NONE
   }
 }
