@@ -168,6 +168,7 @@ const CONTROL_COUNTERS: readonly Field<TransportStats>[] = [
   ['anvil_gossip_failed_requests_total', 'Requests of them that failed', (stats) => stats.failedRequests],
   ['anvil_gossip_dials_total', 'Dials of peers', (stats) => stats.dials],
   ['anvil_gossip_failed_dials_total', 'Dials that gave no peer', (stats) => stats.failedDials],
+  ['anvil_gossip_partings_total', 'Peers whose connections were closed for being too many and unused', (stats) => stats.partings],
 ]
 
 function control(registry: Registry, { control: read }: NodeMetricsSources): Refresh {

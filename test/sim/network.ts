@@ -205,7 +205,7 @@ export class Network {
     for (const output of node.swim.drain()) {
       if (output.kind === 'send') this.send(node, this.byId.get(output.to), output.message, output.large)
       else if (output.kind === 'contact') this.send(node, this.nodes[indexOf(output.addr)], output.message, true)
-      else this.options.onOutput(node, output)
+      else if (output.kind !== 'expect') this.options.onOutput(node, output)
     }
     const tickAtMs = Math.max(this.nowMs, Math.ceil(node.swim.nextTickMs))
     if (tickAtMs >= node.tickAtMs || tickAtMs === Infinity) return

@@ -73,8 +73,8 @@ const WARM_UP_MS = 5000
 export function play(scenario: Scenario): Outcome {
   const watched = new Map<NodeId, Watched>()
   const wrong = { falseDeaths: 0, stoppedDeaths: new Set<SimNode>(), stoppedSuspected: new Set<SimNode>() }
-  /** As each observer last saw each other change. */
-  const incarnations = new Map<number, number>()
+  /** As each observer last saw a subject change, by the subject's index and then the observer's: a Map of pairs would be full at 2^24. */
+  const incarnations: Float64Array[] = []
   const stopped = new Set<SimNode>()
   const byId = new Map<NodeId, SimNode>()
   const healed: number[] = []
@@ -92,9 +92,9 @@ export function play(scenario: Scenario): Outcome {
     const { member } = output
     const subject = byId.get(member.nodeId)
     if (subject === undefined) return
-    const pair = observer.index * 2 ** 20 + subject.index
-    if (member.incarnation < (incarnations.get(pair) ?? 0)) throw new Error(`seed ${scenario.seed}: an incarnation of ${subject.index} went back at ${observer.index}`)
-    incarnations.set(pair, member.incarnation)
+    const seen = (incarnations[subject.index] ??= new Float64Array(scenario.nodes + scenario.join))
+    if (member.incarnation < seen[observer.index]!) throw new Error(`seed ${scenario.seed}: an incarnation of ${subject.index} went back at ${observer.index}`)
+    seen[observer.index] = member.incarnation
     const watch = watched.get(member.nodeId)
     if (watch !== undefined && member.state === watch.state && watch.seenMs[observer.index] === 0) watch.seenMs[observer.index] = network.nowMs
     if (member.state === 'alive' || member.state === 'left') return

@@ -73,6 +73,8 @@ export type Output =
   | { kind: 'send'; to: NodeId; addrs: readonly string[]; message: Message; large: boolean }
   /** Dial this address, whoever answers there, and send over a stream. What it answers comes through receive() with its node id. */
   | { kind: 'contact'; addr: string; message: Message }
+  /** This member is probed next, an interval from now: time to dial it where there is no connection, or the dial would count as its silence. */
+  | { kind: 'expect'; to: NodeId; addrs: readonly string[] }
   /** A member came (`before` null), or changed its state or its record. `member` is a snapshot. */
   | { kind: 'change'; member: Member; before: MemberState | null }
   /** Dead or left for `forgetMs`: gone from the table. */

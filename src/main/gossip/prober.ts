@@ -42,6 +42,8 @@ export class Prober {
   /** When the first of the probes and relays is due. */
   private dueMs = Infinity
   private lastNumber = 0
+  /** Whom the driver was told to expect. */
+  private expected: Entry | null = null
 
   constructor(core: Core, members: Members) {
     this.core = core
@@ -118,8 +120,10 @@ export class Prober {
   private begin(): void {
     const { clock, config, health } = this.core
     this.probeAtMs = clock.timeMs + config.probeIntervalMs * health.multiplier
-    const entry = this.choose()
+    const entry = this.upcoming()
     if (entry === null) return
+    this.expected = this.choose()
+    if (this.expected !== null) this.expect(this.expected)
     const { nodeId: target, incarnation } = entry.signed.record
     const number = ++this.lastNumber
     this.probes.set(number, {
@@ -134,6 +138,16 @@ export class Prober {
     })
     this.findDue()
     this.core.ping(target, number)
+  }
+
+  /** As it was expected, unless that one is gone. */
+  private upcoming(): Entry | null {
+    const entry = this.expected === null ? undefined : this.core.table.get(this.expected.signed.record.nodeId)
+    return entry !== undefined && this.core.isOtherLive(entry) ? entry : this.choose()
+  }
+
+  private expect({ signed: { record } }: Entry): void {
+    this.core.output({ kind: 'expect', to: record.nodeId, addrs: record.addrs })
   }
 
   private choose(): Entry | null {

@@ -209,6 +209,10 @@ class SwimMembership extends EventEmitter<MembershipEvents> implements Membershi
       case 'contact':
         void this.#contact(output.addr, output.message)
         return false
+      case 'expect':
+        this.#transport.setAddrs(output.to, output.addrs)
+        this.#transport.open(output.to)
+        return false
       case 'change':
         this.#changed(output.member, output.before)
         return true

@@ -30,6 +30,14 @@ export interface PeerIdentity {
   uncertaintyMs: number
 }
 
+/** How many connections a node holds on to. */
+export interface ConnectionBounds {
+  /** Peers. Beyond it the least recently used are parted with, and dialled again when there is something to say. */
+  kept: number
+  /** For so long after it was last used a peer is not parted with, a tenth of it when there are twice as many as are kept. */
+  unusedMs: number
+}
+
 export interface TransportStats {
   /** Peers with a live, proven connection. */
   peers: number
@@ -43,6 +51,8 @@ export interface TransportStats {
   failedRequests: number
   dials: number
   failedDials: number
+  /** Peers parted with because there were too many and this one had not been used. */
+  partings: number
 }
 
 /** Answers a request of a proven peer; what it throws reaches the peer as a failure with that message. */
@@ -59,7 +69,7 @@ export interface TransportEvents {
   packet: [from: NodeId, bytes: Uint8Array]
   /** A peer has proven itself, on its first or on a further connection. */
   connected: [peer: PeerIdentity]
-  /** The last connection to it is gone. */
+  /** The last connection to it is gone: its process ended, the way to it, or either side had too many. Says nothing about its health. */
   disconnected: [nodeId: NodeId]
   /** `peer`: the multiaddr or node id that it is about. */
   problem: [peer: string, refusal: PeerRefusal]

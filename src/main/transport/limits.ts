@@ -31,7 +31,13 @@ export const REDIAL_MOST_MS = 15_000
 
 /** Incoming connections that have not proven themselves yet. */
 export const MAX_UNPROVEN_CONNECTIONS = 128
+/** libp2p's own bound, at which it refuses whoever comes: for the case that the ones below fail. */
 export const MAX_CONNECTIONS = 4096
+/** Peers whose connections are kept. A node talks to some dozen others a second, drawn at random. */
+export const KEPT_PEERS = 512
+/** How long one that is not among the KEPT_PEERS last used ones stays. */
+export const UNUSED_PEER_MS = 10_000
+export const PART_EVERY_MS = 1_000
 /** Connections of one peer: each side may have dialled, and an old process may still be there. */
 export const MAX_CONNECTIONS_PER_PEER = 4
 /** The surplus one of two connections that crossed is closed after this time. */

@@ -26,6 +26,11 @@ export class PacketSender {
     this.#options = options
   }
 
+  /** Packets have not gone out yet. */
+  get sending(): boolean {
+    return this.#sending
+  }
+
   send(packet: Uint8Array): void {
     this.#waiting.push({ packet, atMs: performance.now() })
     if (this.#waiting.length > MAX_WAITING_PACKETS) {

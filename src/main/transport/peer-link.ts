@@ -3,7 +3,7 @@ import type { Connection } from '@libp2p/interface'
 import type { NodeId } from '../../shared/ids.ts'
 import type { PeerIdentity } from './contract.ts'
 import { MAX_CONNECTIONS_PER_PEER, REDIAL_FIRST_MS, REDIAL_MOST_MS, SURPLUS_CONNECTION_MS } from './limits.ts'
-import { PacketSender, type PacketSenderOptions } from './packet-sender.ts'
+import { PACKET_PROTOCOL, PacketSender, type PacketSenderOptions } from './packet-sender.ts'
 
 /** Processes of this node before the present one: one that comes back lives beside it. */
 const MAX_FORMER_PROCESSES = 8
@@ -19,6 +19,8 @@ export class PeerLink {
   addrs: readonly string[] = []
   /** The dial that runs. */
   dialling: Promise<Connection> | null = null
+  /** When something last went to it or came from it. By performance.now(). */
+  lastUsedMs = performance.now()
   readonly #ours: NodeId
   readonly #dial: PeerLinkOptions['dial']
   #identity: PeerIdentity | null = null
@@ -41,8 +43,21 @@ export class PeerLink {
     return this.#connections.length > 0 ? this.#identity : null
   }
 
+  get connected(): boolean {
+    return this.#connections.length > 0
+  }
+
+  /** A request or a handshake is under way on one of its connections, or packets have not gone out. */
+  get busy(): boolean {
+    return this.packets.sending || this.#connections.some(({ streams }) => streams.some(({ protocol }) => protocol !== PACKET_PROTOCOL))
+  }
+
   get idle(): boolean {
     return this.#connections.length === 0 && this.addrs.length === 0 && this.dialling === null
+  }
+
+  used(): void {
+    this.lastUsedMs = performance.now()
   }
 
   /** A proven connection: one that is open, or what a dial gives, unless one has failed lately. */
@@ -79,6 +94,7 @@ export class PeerLink {
     this.#identity = identity
     this.#connections.push(connection)
     this.#recovered()
+    this.used()
     connection.addEventListener('close', () => {
       if (!this.#connections.includes(connection)) return
       this.#connections = this.#connections.filter((one) => one !== connection)
@@ -89,8 +105,10 @@ export class PeerLink {
     this.#scheduleSurplus()
   }
 
+  /** `gone` is called. What is sent later dials again. */
   closeAll(): void {
     if (this.#surplus !== null) clearTimeout(this.#surplus)
+    this.#surplus = null
     this.packets.reset()
     for (const connection of [...this.#connections]) connection.abort(new Error('this node is done with the peer'))
   }

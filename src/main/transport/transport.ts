@@ -4,17 +4,18 @@ import type { Connection, Libp2p, Stream } from '@libp2p/interface'
 import type { DeploymentId, NodeId } from '../../shared/ids.ts'
 import type { Logger } from '../observability/logger.ts'
 import { formatAddress, parseAddress } from './addresses.ts'
-import { PeerRefusal, type PeerIdentity, type RequestHandler, type RequestOptions, type Transport, type TransportEvents, type TransportStats } from './contract.ts'
+import { PeerRefusal, type ConnectionBounds, type PeerIdentity, type RequestHandler, type RequestOptions, type Transport, type TransportEvents, type TransportStats } from './contract.ts'
 import { dial, withSignal } from './dial.ts'
 import { FrameDecoder } from './frames.ts'
 import type { NodeIdentity } from './identity.ts'
 import { startLibp2p } from './libp2p-node.ts'
-import { DIAL_TIMEOUT_MS, MAX_PACKET_BYTES, MAX_REQUESTS_PER_PEER, PROOF_TIMEOUT_MS, REQUEST_TIMEOUT_MS } from './limits.ts'
+import { DIAL_TIMEOUT_MS, KEPT_PEERS, MAX_PACKET_BYTES, MAX_REQUESTS_PER_PEER, PART_EVERY_MS, PROOF_TIMEOUT_MS, REQUEST_TIMEOUT_MS, UNUSED_PEER_MS } from './limits.ts'
 import { startMdns, type LocalDiscovery, type MdnsOptions } from './mdns.ts'
 import { PACKET_PROTOCOL } from './packet-sender.ts'
 import { PeerLink } from './peer-link.ts'
 import { HANDSHAKE_PROTOCOL, Proofs } from './proofs.ts'
 import { answerRequest, requestProtocol, sendRequest } from './requests.ts'
+import { surplusPeers } from './surplus-peers.ts'
 
 export interface TransportOptions {
   identity: NodeIdentity
@@ -31,6 +32,8 @@ export interface TransportOptions {
   /** null: no search on the local network. */
   mdns: MdnsOptions | null
   logger: Logger
+  /** @default KEPT_PEERS, UNUSED_PEER_MS */
+  bounds?: ConnectionBounds
   /** Wall clock, told to peers. @default Date.now */
   nowMs?: () => number
 }
@@ -51,11 +54,13 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
   readonly #proofs: Proofs
   readonly #stats = {
     sentBytes: 0, receivedBytes: 0, sentPackets: 0, receivedPackets: 0, droppedPackets: 0, requests: 0, failedRequests: 0, dials: 0, failedDials: 0,
+    partings: 0,
   }
   readonly #closing = new AbortController()
   #node: Libp2p | null = null
   #mdns: LocalDiscovery | null = null
   #listening: { host: string; port: number } | null = null
+  #parting: NodeJS.Timeout | null = null
 
   constructor(options: TransportOptions) {
     super()
@@ -106,6 +111,7 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
       await node.handle(HANDSHAKE_PROTOCOL, (stream, connection) => this.#proofs.answer(stream, connection), { maxInboundStreams: 2 })
       await node.handle(PACKET_PROTOCOL, (stream, connection) => this.#receivePackets(stream, connection), { maxInboundStreams: 4 })
       this.#mdns = await this.#startMdns()
+      this.#parting = setInterval(() => this.#partWithSurplus(), PART_EVERY_MS)
     } catch (error) {
       await node.stop()
       throw error
@@ -137,7 +143,10 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
 
   open(nodeId: NodeId): void {
     if (this.#closing.signal.aborted) return
-    this.#link(nodeId).connection().catch(() => {}) // told through `problem`
+    const link = this.#link(nodeId)
+    // so that it is not parted with just before
+    link.used()
+    link.connection().catch(() => {}) // told through `problem`
   }
 
   send(nodeId: NodeId, packet: Uint8Array): void {
@@ -150,7 +159,9 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     const signal = AbortSignal.any([timeout, this.#closing.signal, ...(options.signal === undefined ? [] : [options.signal])])
     this.#stats.requests++
     try {
-      const connection = await withSignal(this.#link(nodeId).connection(), signal)
+      const link = this.#link(nodeId)
+      const connection = await withSignal(link.connection(), signal)
+      link.used()
       const answer = await sendRequest(connection, protocol, body, signal)
       this.#stats.sentBytes += body.length
       this.#stats.receivedBytes += answer.length
@@ -166,6 +177,7 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     await this.#libp2p.handle(requestProtocol(protocol), async (stream, connection) => {
       const peer = await this.#peerBehind(stream, connection)
       if (peer === null) return
+      this.#links.get(peer.nodeId)?.used()
       try {
         const { receivedBytes, sentBytes, failure } = await answerRequest(stream, peer.nodeId, handler)
         this.#stats.receivedBytes += receivedBytes
@@ -185,6 +197,7 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
   async close(): Promise<void> {
     if (this.#closing.signal.aborted) return
     this.#closing.abort(new Error('the transport is closed'))
+    if (this.#parting !== null) clearInterval(this.#parting)
     await this.#mdns?.stop()
     for (const link of this.#links.values()) link.closeAll()
     await this.#node?.stop()
@@ -252,6 +265,14 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     this.emit('connected', peer)
   }
 
+  #partWithSurplus(): void {
+    const connected = [...this.#links.values()].filter((link) => link.connected)
+    for (const link of surplusPeers(connected, this.#options.bounds ?? { kept: KEPT_PEERS, unusedMs: UNUSED_PEER_MS }, performance.now())) {
+      this.#stats.partings++
+      link.closeAll()
+    }
+  }
+
   #refuse(peer: PeerIdentity): PeerRefusal | null {
     if (this.#links.get(peer.nodeId)?.wasReplaced(peer.processId) !== true) return null
     return new PeerRefusal('duplicate-node', 'lives twice: two processes answer with its node id. Was its ANVIL_STATE_DIR copied to another host?')
@@ -262,6 +283,7 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
     if (peer === null) return
     const decoder = new FrameDecoder(MAX_PACKET_BYTES)
     stream.addEventListener('message', ({ data }) => {
+      this.#links.get(peer.nodeId)?.used()
       try {
         for (const packet of decoder.push(data.subarray())) {
           this.#stats.receivedPackets++
@@ -285,8 +307,9 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
   #link(nodeId: NodeId): PeerLink {
     let link = this.#links.get(nodeId)
     if (link === undefined) {
-      link = new PeerLink(nodeId, this.nodeId, {
+      const made = new PeerLink(nodeId, this.nodeId, {
         sent: (bytes) => {
+          made.used()
           this.#stats.sentPackets++
           this.#stats.sentBytes += bytes
         },
@@ -295,7 +318,8 @@ class Libp2pTransport extends EventEmitter<TransportEvents> implements Transport
         },
         dial: (given) => this.#dialLink(given),
       })
-      this.#links.set(nodeId, link)
+      this.#links.set(nodeId, made)
+      link = made
     }
     return link
   }
