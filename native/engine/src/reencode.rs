@@ -12,10 +12,11 @@ use crate::layout;
 use crate::memory::Level;
 use crate::read::{BlobSource, Source, fetch};
 use crate::target::Block;
-use crate::write::{BlobWriter, Floor, Home, Lease, Message, Shards, Stripe};
+use crate::write::{BlobWriter, Floor, Home, Lease, Message, OnFailure, Shards, Stripe};
 
 impl Engine {
-    /// Resolves with the indexes left out once enough members of `to_pg` hold their shard durably.
+    /// Resolves with the indexes left out once enough members of `to_pg` hold their shard durably. Two nodes may set about one
+    /// blob, into the same group: one that fails leaves what is sealed to the orphan collector, which asks the rows.
     pub async fn reencode_blob(
         self: &Arc<Self>,
         blob: BlobSource,
@@ -35,7 +36,14 @@ impl Engine {
         let capacity =
             layout::stripe_buffer_bytes(source.layout.plain_bytes(0), blob.encrypted, pg.k, pg.m);
         let capacity = buffers::size(capacity);
-        let writer = BlobWriter::open(self, pg, blob.bucket, blob.blob, blob.request)?;
+        let writer = BlobWriter::open(
+            self,
+            pg,
+            blob.bucket,
+            blob.blob,
+            blob.request,
+            OnFailure::Leave,
+        )?;
         // The stripe being written, and the one being read.
         let memory = self
             .budget

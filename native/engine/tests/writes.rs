@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anvil_body::{AwsChunked, AwsChunkedOptions};
 use anvil_engine::target::ShardError;
 use anvil_engine::{BlobSource, Checksum, Flow, Kind, Limits, Pg, UploadOptions};
-use support::{Cluster, blob_id, body, drive_id, limits, source, until};
+use support::{Cluster, MemoryDrive, blob_id, body, drive_id, limits, source, until};
 
 const TIGHT: u64 = 24 << 20;
 const SIZES: [usize; 2] = [10_000, 1_000_000];
@@ -102,6 +102,49 @@ fn below_the_quorum_the_body_can_be_written_into_another_group() {
         let moved = BlobSource { pg: 2, ..blob };
         assert_eq!(cluster.get(&moved, 0, size as u64).unwrap(), sent);
         assert!(until(|| cluster.engine.stats().memory_used_bytes == 0));
+    }
+}
+
+/// Two nodes may set about the same blob: the one that fails must not take back what the other one has committed by now.
+#[test]
+fn a_re_encoding_that_fails_leaves_another_one_of_the_same_blob_alone() {
+    for size in SIZES {
+        let cluster = Cluster::new(2, 1, TIGHT);
+        let sent = body(size, 1);
+        let result = cluster.put(options(1), &sent, 50_000).unwrap();
+        let registry = &cluster.engine.registry;
+        let others: Vec<MemoryDrive> = (3..9).map(|_| MemoryDrive::default()).collect();
+        for (index, drive) in (3..).zip(&others) {
+            registry.add_target(drive_id(index), Arc::new(drive.clone()));
+        }
+        let members = (3..9).map(drive_id).collect();
+        registry
+            .set_pg(Pg {
+                id: 2,
+                members,
+                ..support::group(4, 2)
+            })
+            .unwrap();
+        let blob = source(blob_id(1), &result, None);
+        let again = || cluster.block_on(cluster.engine.reencode_blob(blob.clone(), 2));
+        assert!(again().unwrap().is_empty());
+
+        // two members fail the second one: that is too few for it
+        for drive in &others[..2] {
+            drive.fail(Some(ShardError::Unreachable("a partition".into())));
+        }
+        assert_eq!(again().unwrap_err().kind, Kind::InsufficientRedundancy);
+        // and here one member is late as well, and done when the write has failed
+        others[2].stall(true);
+        assert_eq!(again().unwrap_err().kind, Kind::InsufficientRedundancy);
+        others[2].stall(false);
+        assert!(until(|| cluster.engine.stats().memory_used_bytes == 0));
+        std::thread::sleep(Duration::from_millis(100));
+        for drive in &others {
+            assert_eq!(drive.sealed(), 1);
+        }
+        let moved = BlobSource { pg: 2, ..blob };
+        assert_eq!(cluster.get(&moved, 0, size as u64).unwrap(), sent);
     }
 }
 

@@ -25,7 +25,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::memory::Level;
 use crate::target::Block;
-use crate::write::{BlobWriter, Home, Member, Stripe};
+use crate::write::{BlobWriter, Home, Member, OnFailure, Stripe};
 use digests::Digests;
 use intake::reserve_stripe;
 use spill::Spill;
@@ -104,6 +104,7 @@ impl Upload {
                 options.bucket,
                 options.blob,
                 request,
+                OnFailure::Remove,
             )?)
         };
         let (k, m) = writer

@@ -143,7 +143,8 @@ pub(super) struct Writer {
     generation: u64,
     request: Option<RequestId>,
     progress: Arc<Progress>,
-    verdict: VerdictReceiver,
+    /// None: what is sealed stays.
+    verdict: Option<VerdictReceiver>,
 }
 
 /// What a writer was told to do at its end; None: to give up.
@@ -154,7 +155,7 @@ impl Writer {
         key: ShardKey,
         generation: u64,
         request: Option<RequestId>,
-        verdict: VerdictReceiver,
+        verdict: Option<VerdictReceiver>,
     ) -> Writer {
         Writer {
             key,
@@ -261,8 +262,9 @@ impl Writer {
             self.progress.leave_out(error.clone());
         }
         let durable = sealed.is_ok();
-        if report.send((self.key.index.into(), sealed)).is_err() && durable {
-            remove_if_failed(target, self.key, self.generation, self.verdict.clone()).await;
+        let unnoticed = report.send((self.key.index.into(), sealed)).is_err();
+        if let Some(verdict) = self.verdict.clone().filter(|_| unnoticed && durable) {
+            remove_if_failed(target, self.key, self.generation, verdict).await;
         }
     }
 }

@@ -21,18 +21,28 @@ use crate::id::{Id128, hex};
 use crate::registry::Pg;
 use crate::request::RequestId;
 use crate::target::{Block, ShardError, ShardKey, ShardTarget};
-use member::{Progress, Verdict, leave_out_stalled, remove, remove_if_failed};
+use member::{Progress, Verdict, VerdictReceiver, leave_out_stalled, remove, remove_if_failed};
 use settle::{Outcome, Wanted, settle};
 
 /// The shards of one blob on their way. Dropping it before [`BlobWriter::durable`] has succeeded gives the blob up: what was
-/// written goes, in the background.
+/// written goes in the background, by [`OnFailure`].
 pub(crate) struct BlobWriter {
     engine: Arc<Engine>,
     pub(crate) pg: Arc<Pg>,
     bucket: u64,
     blob: Id128,
     request: Option<RequestId>,
+    on_failure: OnFailure,
     verdict: watch::Sender<Option<Verdict>>,
+}
+
+/// What becomes of sealed shards of a write that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnFailure {
+    /// They are removed: nobody else writes this blob, and no row names it.
+    Remove,
+    /// They stay for the orphan collector: another node may have written the same shards and committed them by now.
+    Leave,
 }
 
 /// What is to be made durable.
@@ -60,6 +70,7 @@ impl BlobWriter {
         bucket: u64,
         blob: Id128,
         request: Option<RequestId>,
+        on_failure: OnFailure,
     ) -> Result<BlobWriter> {
         let targets = engine.registry.members(&pg, None);
         let reachable = targets.iter().flatten().count();
@@ -72,6 +83,7 @@ impl BlobWriter {
             bucket,
             blob,
             request,
+            on_failure,
             verdict: watch::Sender::new(None),
         })
     }
@@ -86,7 +98,7 @@ impl BlobWriter {
                     self.shard_key(index),
                     self.pg.generation,
                     self.request.clone(),
-                    self.verdict.subscribe(),
+                    self.late_verdict(),
                 );
                 writer.start(&self.engine, target, blocks, block_bytes)
             })
@@ -122,7 +134,7 @@ impl BlobWriter {
     }
 
     /// Resolves with the indexes left out once enough members have their shard on stable storage: all but those that failed
-    /// or stall, and never fewer than `floor` says. On an error nothing of the blob stays.
+    /// or stall, and never fewer than `floor` says. On an error nothing of the blob stays, but for what [`OnFailure`] leaves.
     pub(crate) async fn durable(&self, shards: Shards, floor: Floor) -> Result<Vec<usize>> {
         let outcome = match shards {
             Shards::Single(blocks) => self.put_all(blocks, floor).await,
@@ -130,7 +142,9 @@ impl BlobWriter {
         };
         if let Some(error) = outcome.error(self.least(floor)) {
             self.verdict.send_replace(Some(Verdict::Failed));
-            self.remove(&outcome.durable).await;
+            if self.on_failure == OnFailure::Remove {
+                self.remove(&outcome.durable).await;
+            }
             return Err(error);
         }
         self.verdict.send_replace(Some(Verdict::Kept));
@@ -157,6 +171,11 @@ impl BlobWriter {
         });
     }
 
+    /// What a write that finishes after the blob's end goes by; None: its shard stays, however the blob ended.
+    fn late_verdict(&self) -> Option<VerdictReceiver> {
+        (self.on_failure == OnFailure::Remove).then(|| self.verdict.subscribe())
+    }
+
     /// A blob of one stripe: one write on each member, all in the caller's task; only those that are left out go on in one
     /// of their own.
     async fn put_all(&self, blocks: Vec<Block>, floor: Floor) -> Outcome {
@@ -175,11 +194,12 @@ impl BlobWriter {
                 continue;
             };
             let (key, generation) = (self.shard_key(index), self.pg.generation);
-            let verdict = self.verdict.subscribe();
+            let verdict = self.late_verdict();
             puts.running.push(Box::pin(async move {
                 let written = target.put(key, generation, block).await;
                 let durable = written.is_ok();
-                if report.send((index.into(), written)).is_err() && durable {
+                let unnoticed = report.send((index.into(), written)).is_err();
+                if let Some(verdict) = verdict.filter(|_| unnoticed && durable) {
                     remove_if_failed(&*target, key, generation, verdict).await;
                 }
             }));

@@ -22,6 +22,8 @@ pub const GENERATION: u64 = 7;
 #[derive(Clone)]
 pub struct MemoryDrive {
     shards: Arc<Mutex<HashMap<Name, Shard>>>,
+    /// Those that are being written; of one name there may be several, and a sealed one beside them.
+    open: Arc<Mutex<HashMap<(Name, u64), Shard>>>,
     fault: Arc<Mutex<Option<ShardError>>>,
     stalled: Arc<watch::Sender<bool>>,
     pub reads: Arc<Mutex<u64>>,
@@ -30,13 +32,13 @@ pub struct MemoryDrive {
 #[derive(Clone, Default)]
 struct Shard {
     blocks: BTreeMap<usize, Block>,
-    sealed: bool,
 }
 
 impl Default for MemoryDrive {
     fn default() -> MemoryDrive {
         MemoryDrive {
             shards: Arc::default(),
+            open: Arc::default(),
             fault: Arc::default(),
             stalled: Arc::new(watch::Sender::new(false)),
             reads: Arc::default(),
@@ -79,15 +81,11 @@ impl MemoryDrive {
 
     /// Shards, sealed or not.
     pub fn count(&self) -> usize {
-        self.shards.lock().len()
+        self.shards.lock().len() + self.open.lock().len()
     }
 
     pub fn sealed(&self) -> usize {
-        self.shards
-            .lock()
-            .values()
-            .filter(|shard| shard.sealed)
-            .count()
+        self.shards.lock().len()
     }
 
     fn operation<T: Send + 'static>(
@@ -120,10 +118,13 @@ impl ShardTarget for MemoryDrive {
         if let Some(error) = self.fault.lock().clone() {
             return Err(error);
         }
-        self.shards.lock().insert(name(&key), Shard::default());
+        let mut open = self.open.lock();
+        let number = (0..).find(|number| !open.contains_key(&(name(&key), *number)));
+        let place = (name(&key), number.expect("a free number"));
+        open.insert(place, Shard::default());
         Ok(Box::new(MemorySink {
             drive: self.clone(),
-            key,
+            place,
             block_bytes,
             appended: 0,
             short: false,
@@ -142,7 +143,6 @@ impl ShardTarget for MemoryDrive {
                 name(&key),
                 Shard {
                     blocks: BTreeMap::from([(0, copy)]),
-                    sealed: true,
                 },
             );
             Ok(())
@@ -165,10 +165,7 @@ impl ShardTarget for MemoryDrive {
                 });
             }
             let shards = drive.shards.lock();
-            let shard = shards
-                .get(&name(&key))
-                .filter(|shard| shard.sealed)
-                .ok_or(ShardError::NotFound)?;
+            let shard = shards.get(&name(&key)).ok_or(ShardError::NotFound)?;
             let block = shard
                 .blocks
                 .get(&(block as usize))
@@ -186,9 +183,9 @@ impl ShardTarget for MemoryDrive {
 
     fn delete(&self, keys: Vec<(ShardKey, u64)>) -> Operation<()> {
         self.operation(move |drive| {
-            let mut shards = drive.shards.lock();
             for (key, _) in keys {
-                shards.remove(&name(&key));
+                drive.shards.lock().remove(&name(&key));
+                drive.open.lock().retain(|(open, _), _| *open != name(&key));
             }
             Ok(())
         })
@@ -197,8 +194,10 @@ impl ShardTarget for MemoryDrive {
     fn has(&self, keys: Vec<ShardKey>) -> Operation<Vec<bool>> {
         self.operation(move |drive| {
             let shards = drive.shards.lock();
-            let sealed = |key| shards.get(&name(key)).is_some_and(|shard| shard.sealed);
-            Ok(keys.iter().map(sealed).collect())
+            Ok(keys
+                .iter()
+                .map(|key| shards.contains_key(&name(key)))
+                .collect())
         })
     }
 }
@@ -210,7 +209,7 @@ fn check(block: &Block) {
 
 struct MemorySink {
     drive: MemoryDrive,
-    key: ShardKey,
+    place: (Name, u64),
     block_bytes: usize,
     appended: usize,
     short: bool,
@@ -228,11 +227,11 @@ impl ShardSink for MemorySink {
             !std::mem::replace(&mut self.short, block.data.len() < self.block_bytes),
             "only the last block may be shorter"
         );
-        let (key, number) = (self.key, self.appended);
+        let (place, number) = (self.place, self.appended);
         self.appended += 1;
         self.drive.operation(move |drive| {
-            let mut shards = drive.shards.lock();
-            let shard = shards.get_mut(&name(&key)).ok_or(ShardError::NotFound)?;
+            let mut open = drive.open.lock();
+            let shard = open.get_mut(&place).ok_or(ShardError::NotFound)?;
             let block = Block {
                 data: Bytes::copy_from_slice(&block.data),
                 crcs: block.crcs.clone(),
@@ -243,15 +242,12 @@ impl ShardSink for MemorySink {
     }
 
     fn seal(mut self: Box<Self>) -> Operation<()> {
-        let key = self.key;
+        let place = self.place;
         self.sealed = true;
         self.drive.operation(move |drive| {
-            drive
-                .shards
-                .lock()
-                .get_mut(&name(&key))
-                .ok_or(ShardError::NotFound)?
-                .sealed = true;
+            let written = drive.open.lock().remove(&place);
+            let shard = written.ok_or(ShardError::NotFound)?;
+            drive.shards.lock().insert(place.0, shard);
             Ok(())
         })
     }
@@ -262,7 +258,7 @@ impl ShardSink for MemorySink {
 impl Drop for MemorySink {
     fn drop(&mut self) {
         if !self.sealed {
-            self.drive.shards.lock().remove(&name(&self.key));
+            self.drive.open.lock().remove(&self.place);
         }
     }
 }
