@@ -5,6 +5,7 @@
  * commit them has ended, and only then removed.
  */
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
+import { monotonicMs } from '../../shared/monotonic.ts'
 import type { Native, ShardRecord } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
@@ -23,7 +24,7 @@ export interface OrphanOptions {
   drives(): DriveId[]
   /** Drives of all nodes that can be read. */
   reachable(): DriveId[]
-  /** As of garbage collection: a blob that was re-encoded since the newest export is where that export says, too. */
+  /** As of garbage collection: a blob that was re-encoded since an export is where that export says, too. */
   horizon?: (systemId: string) => ExportHorizon | null
   /** Makes a drive the member again that it was; false if that could not be done now. */
   takeBack?: (move: Move, progress: Progress, signal: AbortSignal) => Promise<boolean>
@@ -34,6 +35,8 @@ export interface OrphanOptions {
 }
 
 const PAGE = 1000
+/** How long a look at the rows of all groups is good for: in a pass over many records each page would need one. */
+const GROUPS_GOOD_MS = 10_000
 const IDLE_MS = 60_000
 const LEASE_MS = 120_000
 
@@ -48,6 +51,7 @@ const pairKey = (pair: { blobId: string; pgId: number }): string => `${pair.blob
 export function orphanCollection(options: OrphanOptions): BackgroundTask {
   const { native, metadata, groups, guard, drives, horizon } = options
   const cursors = new Map<DriveId, string | null>()
+  const closed = closedGroups(metadata)
   const takenBack = new Set<string>()
   return {
     name: 'orphan collection',
@@ -67,7 +71,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         more ||= page.cursor !== null
         count(progress, 'records looked at', page.shards.length)
         // what is not sealed has a writer still, who may be slower than any age; a writer that goes takes it along
-        const { suspects, superseded } = await suspectsOf(options, driveId, page.shards.filter((shard) => shard.sealed))
+        const { suspects, superseded } = await suspectsOf(options, driveId, page.shards.filter((shard) => shard.sealed), closed)
         for (const move of await removeSuperseded(options, driveId, superseded, database, progress)) {
           // once: should the other one then lack something too, they would take it from each other for ever
           const name = `${move.group.id}/${move.index}/${move.to}`
@@ -79,7 +83,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
         if (exported === null) continue
-        const removable = new Set((await metadata.judgeCondemned(pairs, database, exported?.exportedMs)).map(pairKey))
+        const removable = new Set((await metadata.judgeCondemned(pairs, database, exported?.oldestMs)).map(pairKey))
         const shards: ShardRecord[] = []
         const generations: number[] = []
         for (const [pgId, list] of Map.groupBy(suspects.filter((suspect) => removable.has(pairKey(suspect))), (shard) => shard.pgId)) {
@@ -104,7 +108,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
 
 /** Records whose blob has no row, or whose row names another group; and those of a group that has another drive at their index. */
 async function suspectsOf(
-  { metadata, groups }: OrphanOptions, driveId: DriveId, shards: ShardRecord[],
+  { metadata }: OrphanOptions, driveId: DriveId, shards: ShardRecord[], closed: ClosedGroups,
 ): Promise<{ suspects: ShardRecord[]; superseded: ShardRecord[] }> {
   const byBucket = new Map<number, ShardRecord[]>()
   for (const shard of shards) {
@@ -114,19 +118,37 @@ async function suspectsOf(
   }
   const suspects: ShardRecord[] = []
   const superseded: ShardRecord[] = []
+  const groups = await closed()
   for (const [bucketId, list] of byBucket) {
     const rows = await metadata.blobs(bucketId as BucketId, list.map((shard) => shard.blobId as BlobId))
     for (const [i, shard] of list.entries()) {
       if (isSuspect(shard, rows[i] ?? null)) suspects.push(shard)
-      else if (isFormer(await groups.find(shard.pgId as PgId), shard.index, driveId)) superseded.push(shard)
+      else if (isFormer(groups.get(shard.pgId as PgId), shard.index, driveId)) superseded.push(shard)
     }
   }
   return { suspects, superseded }
 }
 
+type ClosedGroups = () => Promise<ReadonlyMap<PgId, PlacementGroup>>
+
+/**
+ * The closed groups by the database's word. Not by what this process knows of them: a node that was paused or cut off while
+ * one was moved has not heard of it, and its drive may be the last that has a certain shard.
+ */
+function closedGroups(metadata: Pick<ObjectMetadata, 'placementGroups'>): ClosedGroups {
+  let seen: { groups: ReadonlyMap<PgId, PlacementGroup>; ms: number } | null = null
+  return async () => {
+    if (seen === null || monotonicMs() - seen.ms > GROUPS_GOOD_MS) {
+      const ms = monotonicMs()
+      seen = { groups: new Map((await metadata.placementGroups({ states: ['closed'] })).map((group) => [group.id, group])), ms }
+    }
+    return seen.groups
+  }
+}
+
 /** Whether the drive is not, and is not about to be, the member at that index. */
-const isFormer = (group: PlacementGroup | null, index: number, driveId: DriveId): boolean =>
-  group !== null && group.members[index] !== driveId && !(group.incoming?.index === index && group.incoming.drive === driveId)
+const isFormer = (group: PlacementGroup | undefined, index: number, driveId: DriveId): boolean =>
+  group !== undefined && group.members[index] !== driveId && !(group.incoming?.index === index && group.incoming.drive === driveId)
 
 /**
  * The group's row as it is now decides, and the removal carries its generation: a drive that was told a higher one since,

@@ -278,6 +278,16 @@ test('a collector with an old view collects: it looks the group up again', async
   assert.ok(!(await stage.shardsOn(group.members[0]!)).some(({ blobId }) => blobId === row!.blobId))
 })
 
+test('a collector that has not heard of a move asks the rows whether its drive is a member still', async () => {
+  const old = rig.thread(await rig.database.another()).groups
+  for (const { id } of stage.groups) await old.ensure(id)
+  await replaceLost()
+  assert.ok((await shardsOfGroup(lost)).length > 0)
+  await run(stage.orphans({ groups: old, drives: () => [lost] }))
+  assert.deepEqual(await shardsOfGroup(lost), [])
+  await stage.readAll()
+})
+
 test('a drive that takes no shards still counts where its node has too many already', async () => {
   const { group } = stage
   const full = group.members.filter((driveId) => driveId !== lost)
