@@ -34,10 +34,15 @@ export interface ExportSource {
   write(bytes: AsyncIterable<Buffer>): Promise<BlobLayout[]>
 }
 
-/** What the newest export of this database knows: removal does not go beyond it. */
+/** What the exports know that a restore may take: removal does not go beyond it. */
 export interface ExportHorizon {
-  exportedMs: number
+  /** Of the newest one of this database. What had lost its last reference by then is in no object that it lists. */
   snapshot: string
+  /**
+   * As of when the oldest one is that is kept. What a row named then is where that export says: a blob that was re-encoded since
+   * lives on, and must be found also where only the older export can be read.
+   */
+  oldestMs: number
 }
 
 export interface MetadataExports {
@@ -68,35 +73,37 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
     return mine
   }
 
-  const remember = async (): Promise<void> => {
-    const failed: unknown[] = []
+  /** Only what drives remember counts: `stored` is what removal goes by. @throws Error when no drive could note it */
+  const remember = async (exports: StoredExport[]): Promise<void> => {
+    const failed: Error[] = []
     const online = drives()
     for (const driveId of online) {
-      await rememberExports(native, driveId, stored).catch((error: unknown) => {
+      await rememberExports(native, driveId, exports).catch((error: Error) => {
         failed.push(error)
         logger.warn({ err: error, drive: driveId }, 'a drive could not note where the export of the metadata is')
       })
     }
-    if (failed.length > 0 && failed.length === online.length) throw failed[0]
+    if (failed.length === online.length) throw failed[0] ?? new Error('no drive is online that could note where the export of the metadata is')
+    stored = exports
   }
 
   /** Follows blobs that were re-encoded or whose group has moved, and lets go what no drive remembers. */
   const look = async (): Promise<void> => {
+    if (drives().length === 0) return
     // a drive that comes back may know newer ones than those that were there before
-    stored = storedExports(native, drives(), stored).slice(0, KEPT)
+    const known = storedExports(native, drives(), stored).slice(0, KEPT)
     const rows = new Map((await metadata.keptBlobs(SYSTEM_BUCKET)).map((row) => [row.blobId, row]))
-    const named = new Set(stored.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)))
+    const named = new Set(known.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)))
     // ids are ordered by time: what is newer may be of an export that only drives know that are away
-    const newest = stored.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)).toSorted().at(-1) ?? ''
+    const newest = known.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)).toSorted().at(-1) ?? ''
     for (const blobId of rows.keys()) if (!named.has(blobId) && blobId < newest) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
-    stored = await Promise.all(stored.map(async (one) => {
+    await remember(await Promise.all(known.map(async (one) => {
       const blobs = await Promise.all(one.blobs.map(async (blob) => {
         const row = rows.get(blob.blobId)
         return row === undefined ? blob : placed(metadata, row)
       }))
       return JSON.stringify(blobs) === JSON.stringify(one.blobs) ? one : { ...one, blobs, placedMs: now() }
-    }))
-    await remember()
+    })))
   }
 
   const store = async (): Promise<StoredExport> => {
@@ -116,8 +123,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
       throw new Error(`the export has ${made.blobs.length} blobs, more than the ${MAX_BLOBS} that a drive can note: move the metadata to servers of its own`)
     }
     const gone = [made, ...stored].slice(KEPT)
-    stored = [made, ...stored].slice(0, KEPT)
-    await remember()
+    await remember([made, ...stored].slice(0, KEPT))
     for (const { blobId } of gone.flatMap(({ blobs }) => blobs)) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
     seen = mark
     dueMs = now() + periodMs
@@ -150,7 +156,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
     storeNow: () => inTurn(store),
     horizon(systemId) {
       const newest = stored.find((one) => one.systemId === systemId)
-      return newest === undefined ? null : { exportedMs: newest.exportedMs, snapshot: newest.snapshot }
+      return newest === undefined ? null : { snapshot: newest.snapshot, oldestMs: Math.min(...stored.map(({ exportedMs }) => exportedMs)) }
     },
     status: () => ({
       periodMs, stored: stored.map((one) => ({ id: one.id, exportedMs: one.exportedMs, storedMs: one.storedMs, bytes: bytesOf(one) })),

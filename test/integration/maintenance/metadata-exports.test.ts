@@ -8,6 +8,7 @@ import { garbageCollection } from '../../../src/main/maintenance/gc.ts'
 import { metadataExports, type ExportSource, type MetadataExports } from '../../../src/main/maintenance/metadata-exports.ts'
 import { moveShards } from '../../../src/main/maintenance/moves.ts'
 import { orphanCollection } from '../../../src/main/maintenance/orphans.ts'
+import { storedBytes } from '../../../src/main/maintenance/repair.ts'
 import { RemovalGuard } from '../../../src/main/maintenance/removal-guard.ts'
 import type { StoredExport } from '../../../src/main/maintenance/stored-exports.ts'
 import type { ObjectMetadata, PlacementGroup } from '../../../src/main/metadata/contract.ts'
@@ -21,6 +22,7 @@ import { withClient } from '../../../src/main/postgres/connection.ts'
 import { migrate, MIGRATIONS } from '../../../src/main/postgres/migrate.ts'
 import { randomId, type DeploymentId, type DriveId, SYSTEM_BUCKET } from '../../../src/shared/ids.ts'
 import { GIB } from '../../../src/shared/limits.ts'
+import type { Native } from '../../../src/shared/native.ts'
 import { bytes } from '../../support/bytes.ts'
 import { silent as quiet } from '../../support/metadata.ts'
 import { startPostgres, type TestPostgres } from '../../support/postgres.ts'
@@ -94,9 +96,9 @@ async function check({ store, bucket }: Deployment, key: string, size = 60_000):
 const keysOf = async ({ metadata, bucket }: Deployment): Promise<string[]> =>
   (await metadata.list({ bucketId: bucket.id, prefix: '', delimiter: '', after: '', limit: 100 })).entries.map((entry) => (entry.kind === 'object' ? entry.key : entry.prefix))
 
-function exportsOf({ databases, metadata, groups }: Deployment, more: Partial<ExportSource> = {}, now?: () => number): MetadataExports {
+function exportsOf({ databases, metadata, groups }: Deployment, more: Partial<ExportSource> = {}, now?: () => number, native = rig.native): MetadataExports {
   return metadataExports({
-    native: rig.native, metadata, logger: silent, drives: rig.online, periodMs: PERIOD_MS, ...(now === undefined ? {} : { now }),
+    native, metadata, logger: silent, drives: rig.online, periodMs: PERIOD_MS, ...(now === undefined ? {} : { now }),
     source: {
       changeMark: () => changeMark(databases),
       withExport: (work) => withExport(databases, '1.2.3', work),
@@ -257,6 +259,65 @@ const removalOf = ({ metadata, groups }: Deployment, exports: MetadataExports) =
 
 const shardsOn = async (driveId: DriveId) => (await rig.native.listShards(driveId, null, 10_000, Date.now() + 60_000)).shards
 
+test('an export that no drive could note does not count: removal goes by the one before', async () => {
+  const one = await deployment()
+  const { systemId } = await one.metadata.identity()
+  let refusal: Error | null = null
+  const native = Object.assign(Object.create(rig.native) as Native, {
+    setDriveMark: (...mark: Parameters<Native['setDriveMark']>) => (refusal === null ? rig.native.setDriveMark(...mark) : Promise.reject(refusal)),
+  })
+  const exports = exportsOf(one, {}, undefined, native)
+  await exports.storeNow()
+  const before = exports.horizon(systemId)
+  await put(one, 'newer')
+  refusal = new Error('the mark is too long')
+  await assert.rejects(exports.storeNow(), refusal)
+  assert.deepEqual(exports.horizon(systemId), before)
+  refusal = null
+  await exports.storeNow()
+  await exports.task.round({ now: '', counters: {} }, new AbortController().signal)
+  assert.equal((await one.metadata.keptBlobs(SYSTEM_BUCKET)).length, 2, 'and it does not stay')
+})
+
+test('what was re-encoded between the two exports is found by either of them', async () => {
+  for (const next of ['the newest is damaged', 'a third one is stored'] as const) {
+    const one = await deployment()
+    const exports = exportsOf(one)
+    await put(one, 'widened')
+    await exports.storeNow()
+    const { body } = (await one.metadata.get(one.bucket.id, 'widened'))!
+    assert.ok(body.kind === 'blob')
+    const row = (await one.metadata.blob(one.bucket.id, body.blob.blobId))!
+    await closeAll(one)
+    const { group, release } = await one.groups.take(row.blobId)
+    assert.deepEqual(await rig.native.reencodeBlob(storedBytes(row), group.id), [])
+    assert.ok(await one.metadata.moveBlob(row.bucketId, row.blobId, row.pgId, group.id, []))
+    release()
+    const { guard, orphans } = removalOf(one, exports)
+    await guard.confirm()
+    await run(orphans)
+    const former = async () => (await Promise.all(rig.online().map(shardsOn))).flat().filter(({ blobId, pgId }) => blobId === row.blobId && pgId === row.pgId)
+    const before = await former()
+    assert.ok(before.length > 0)
+
+    const write = (stream: AsyncIterable<Buffer>) => writeSystemBlobs({ native: rig.native, groups: one.groups, metadata: one.metadata, maxBlobBytes: GIB }, stream)
+    await exportsOf(one, { write: (stream) => write(cut(stream)) }).storeNow()
+    await exports.task.round({ now: '', counters: {} }, new AbortController().signal)
+    assert.equal(exports.status().stored.length, 2)
+    await run(orphans)
+    assert.deepEqual(await former(), before)
+    if (next === 'the newest is damaged') {
+      const { restored, isOlder } = (await restore())!
+      assert.equal(isOlder, true)
+      await check(restored, 'widened')
+    } else {
+      await exports.storeNow()
+      await run(orphans)
+      assert.deepEqual(await former(), [], 'both know where it is now')
+    }
+  }
+})
+
 test('shards that were moved after the export are found where they are; what lies in groups that the export does not know stays', async () => {
   const one = await deployment()
   const keys = ['a', 'bb', 'ccc']
@@ -311,7 +372,7 @@ test('shards that were moved after the export are found where they are; what lie
   const lying = await unknown()
   assert.ok(lying.length >= 6, 'the object after the export')
   await run(orphans)
-  await ownExports.storeNow()
+  for (let i = 0; i < 2; i++) await ownExports.storeNow() // none of the lost database is kept any more
   const counters = await run(orphans)
   await run(orphans)
   await run(garbage)
