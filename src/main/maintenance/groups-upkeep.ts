@@ -39,7 +39,8 @@ export function groupUpkeep(options: UpkeepOptions): BackgroundTask {
     name: 'placement groups',
     idleMs: UPKEEP_MS,
     async round(progress) {
-      const leads = await metadata.lease('placement groups', cluster.processId, LEASE_MS)
+      // a node without drives deletes nothing (removal-guard.ts), and would keep the others from it
+      const leads = cluster.local().length > 0 && (await metadata.lease('placement groups', cluster.processId, LEASE_MS))
       standing.note()
       if (leads) await seal(options, standing, progress)
       // also those that a writer, re-encoding or another node has sealed

@@ -73,7 +73,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
   const reachable = (): DriveId[] => cluster.reachable()
   const mine = (pgId: PgId): boolean => isMine(cluster, pgId)
   const delayMs = periods.repairDelayMs
-  const alone = (task: BackgroundTask): BackgroundTask => oneAtATime(task, { metadata, holder: cluster.processId })
+  const alone = (task: BackgroundTask, able?: () => boolean): BackgroundTask => oneAtATime(task, { metadata, holder: cluster.processId, able })
   const work = new BackgroundWork(logger)
   const guard = new RemovalGuard({ native, metadata, drives })
   const damage = new DamageReports(metadata, logger)
@@ -94,7 +94,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
     repair,
     moves,
     reencode,
-    alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable, horizon })),
+    alone(garbageCollection({ native, metadata, groups, guard, logger, drives: reachable, horizon }), () => drives().length > 0),
     orphanCollection({
       native, metadata, groups, guard, drives, reachable, minAgeMs: periods.orphanAgeMs, processId: cluster.processId, horizon,
       takeBack: async (move, progress, signal) => moveShards(moving, move, await metadata.identity(), progress, signal),

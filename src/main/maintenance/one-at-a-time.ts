@@ -11,14 +11,16 @@ export interface LeaseHolder {
   metadata: Pick<ObjectMetadata, 'lease'>
   /** Names this process. */
   holder: string
+  /** False: this process cannot do it now, and leaves it to the others. @default it can */
+  able?: (() => boolean) | undefined
 }
 
 /** The task, whose rounds run only while this process has the lease of its name. */
-export function oneAtATime(task: BackgroundTask, { metadata, holder }: LeaseHolder): BackgroundTask {
+export function oneAtATime(task: BackgroundTask, { metadata, holder, able = () => true }: LeaseHolder): BackgroundTask {
   return {
     ...task,
     async round(progress, signal) {
-      if (!(await metadata.lease(task.name, holder, LEASE_MS))) {
+      if (!able() || !(await metadata.lease(task.name, holder, LEASE_MS))) {
         progress.now = 'another node does it'
         return false
       }

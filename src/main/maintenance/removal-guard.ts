@@ -25,13 +25,16 @@ export class RemovalGuard {
 
   /**
    * The database that a removal may rest on now; the calls that end it take it as `under`. Null: removal is paused, `reason`
-   * says why. Marks drives that have never seen a database.
+   * says why. Marks drives that have never seen a database. A node without drives knows nothing of earlier ones: removal, of
+   * shards on any node's drives, is for the others.
    */
   async database(): Promise<DatabaseIdentity | null> {
     const { native, drives } = this.#options
     const identity = await this.#options.metadata.identity()
     if (!identity.readWrite) return this.#pause('the database is read-only')
-    for (const driveId of drives()) {
+    const remembering = drives()
+    if (remembering.length === 0) return this.#pause('no drive of this node is online that remembers the database')
+    for (const driveId of remembering) {
       const seen = native.driveMark(driveId, MARK)
       if (seen === null) await native.setDriveMark(driveId, MARK, markOf(identity))
       else if (seen !== markOf(identity)) {

@@ -54,7 +54,7 @@ export class PlacingNode {
       metadata: t.metadata, groups: this.groups, delayMs: options.delayMs, groupSealed() {}, changed() {}, emptyForMs: options.emptyForMs ?? 0, database: () => t.metadata.identity(),
       inUse: () => Promise.resolve(new Set(this.groups.inUse)),
       cluster: {
-        processId: this.process, self: this.nodeId, freeBytes: () => 0, local: () => [], reachable: () => [], placeable: () => this.#view.drives,
+        processId: this.process, self: this.nodeId, freeBytes: () => 0, local: () => this.drives.map(({ driveId }) => driveId as DriveId), reachable: () => [], placeable: () => this.#view.drives,
         nodes: () => this.#sees.map(({ nodeId }) => nodeId), isGone: (nodeId) => !this.#sees.some((node) => node.nodeId === nodeId),
       },
     })

@@ -51,6 +51,10 @@ test('a new drive takes the database as it is; a promoted one stops removal unti
   assert.equal(await readOnly.database(), null)
   assert.match(readOnly.reason, /read-only/)
 
+  const diskless = new RemovalGuard({ native, metadata: database.metadata, drives: () => [] })
+  assert.equal(await diskless.database(), null, 'without a drive nothing is known of the database before')
+  assert.match(diskless.reason, /no drive/)
+
   await database.postgres.promote()
   assert.equal(await guard.database(), null)
   assert.match(guard.reason, /restored or promoted/)
