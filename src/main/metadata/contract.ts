@@ -415,7 +415,8 @@ export interface ObjectMetadata {
   forgetCondemned(items: { blobId: BlobId; pgId: PgId }[]): Promise<void>
   /** Condemned rows of deleted groups that are a day old. */
   forgetCondemnedOfDeletedGroups(): Promise<void>
-  expiredUploads(olderThanMs: number, limit: number): Promise<{ bucketId: BucketId; key: string; uploadId: UploadId }[]>
+  /** Aborts at most `limit` uploads that were begun, and given their last part, longer ago than `idleMs` by the database's clock. @returns how many */
+  expireUploads(idleMs: number, limit: number): Promise<number>
 
   /**
    * Deletes what only had to be kept for a while: settled batches, answers of completed uploads, lists of parts of dropped

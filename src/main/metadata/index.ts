@@ -210,7 +210,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     judgeCondemned: (suspects, under, beforeMs) => condemned.judgeCondemned(suspects, under, beforeMs),
     forgetCondemned: (items) => condemned.forgetCondemned(items),
     forgetCondemnedOfDeletedGroups: () => deletedGroups.forgetCondemned(),
-    expiredUploads: (olderThanMs, limit) => uploads.expiredUploads(olderThanMs, limit),
+    expireUploads: (idleMs, limit) => uploads.expireUploads(idleMs, limit),
 
     tidy,
     counts: () => counts(background),

@@ -42,9 +42,9 @@ export class Uploads {
     await this.#transactions.run(async (session) => {
       await lockBucket(session, upload.bucketId)
       await session.query(
-        `INSERT INTO uploads (bucket_id, upload_id, started_ms, key, initiator, storage_class, attributes) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+        `INSERT INTO uploads (bucket_id, upload_id, started_ms, key, initiator, storage_class, attributes) VALUES ($1, $2, ${NOW_MS}, $3, $4, $5, $6)`,
         [
-          upload.bucketId, upload.uploadId, upload.startedMs, upload.key, upload.initiator, storageClassColumn(upload.storageClass),
+          upload.bucketId, upload.uploadId, upload.key, upload.initiator, storageClassColumn(upload.storageClass),
           uploadAttributesColumn(upload),
         ],
       )
@@ -160,17 +160,27 @@ export class Uploads {
     await this.#longTransactions.run(async (session) => {
       const [row] = await session.query<[string]>('SELECT key FROM uploads WHERE bucket_id = $1 AND upload_id = $2 FOR UPDATE', [bucketId, uploadId])
       if (row === undefined || row[0] !== key) throw noSuchUpload()
-      await drop(session, bucketId, await removeUnplacedParts(session, bucketId, uploadId))
-      await session.query('DELETE FROM uploads WHERE bucket_id = $1 AND upload_id = $2', [bucketId, uploadId])
+      await removeUpload(session, bucketId, uploadId)
     })
   }
 
-  async expiredUploads(olderThanMs: number, limit: number): Promise<{ bucketId: BucketId; key: string; uploadId: UploadId }[]> {
-    const rows = await this.#pool.query<[BucketId, string, UploadId]>(
-      'SELECT bucket_id, key, upload_id FROM uploads WHERE started_ms < $1 ORDER BY started_ms LIMIT $2',
-      [olderThanMs, limit],
+  async expireUploads(idleMs: number, limit: number): Promise<number> {
+    const idle = await this.#pool.query<[BucketId, UploadId]>(
+      `SELECT bucket_id, upload_id FROM uploads AS u WHERE ${idleFor('$1')} ORDER BY started_ms LIMIT $2`, [idleMs, limit],
     )
-    return rows.map(([bucketId, key, uploadId]) => ({ bucketId, key, uploadId }))
+    let expired = 0
+    for (const [bucketId, uploadId] of idle) {
+      const removed = await this.#longTransactions.run(async (session) => {
+        await session.query('SELECT 1 FROM uploads WHERE bucket_id = $1 AND upload_id = $2 FOR UPDATE', [bucketId, uploadId])
+        // looked at again under the lock: somebody may have gone on with it
+        const still = await session.query(`SELECT 1 FROM uploads AS u WHERE bucket_id = $1 AND upload_id = $2 AND ${idleFor('$3')}`, [bucketId, uploadId, idleMs])
+        if (still.length === 0) return false
+        await removeUpload(session, bucketId, uploadId)
+        return true
+      })
+      if (removed) expired++
+    }
+    return expired
   }
 
   /** Deletes answers that have been kept long enough. */
@@ -180,6 +190,16 @@ export class Uploads {
 }
 
 const noSuchUpload = (): AnvilError => new AnvilError('NoSuchUpload', 'the upload does not exist; it may have been completed or aborted')
+
+/** Whether nothing of an upload `u` has come for so long, by the database's clock. */
+const idleFor = (idleMs: string): string => `u.started_ms < ${CLOCK_MS} - ${idleMs}::int8
+  AND NOT EXISTS (SELECT FROM parts AS p WHERE p.bucket_id = u.bucket_id AND p.upload_id = u.upload_id AND p.modified_ms >= ${CLOCK_MS} - ${idleMs}::int8)`
+
+/** Of a locked upload. */
+async function removeUpload(session: Session, bucketId: BucketId, uploadId: UploadId): Promise<void> {
+  await drop(session, bucketId, await removeUnplacedParts(session, bucketId, uploadId))
+  await session.query('DELETE FROM uploads WHERE bucket_id = $1 AND upload_id = $2', [bucketId, uploadId])
+}
 
 /** @throws AnvilError NoSuchUpload */
 async function keptAnswer(session: Session, { bucketId, uploadId, key }: CompleteRequest): Promise<CompleteOutcome> {

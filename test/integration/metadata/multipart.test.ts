@@ -3,7 +3,8 @@ import { after, before, test } from 'node:test'
 import type { CompleteRequest, PartRecord, UploadRecord } from '../../../src/main/metadata/contract.ts'
 import { AnvilError } from '../../../src/shared/errors.ts'
 import { newBlobId, newUploadId, type BlobId, type BucketId, type PgId, type UploadId } from '../../../src/shared/ids.ts'
-import { blobRecord, startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { blobRecord, openTransaction, startMetadata, type TestMetadata } from '../../support/metadata.ts'
+import { until } from '../../support/until.ts'
 
 let t: TestMetadata
 before(async () => (t = await startMetadata()))
@@ -112,13 +113,41 @@ test('abort drops all parts', async () => {
   const parts = [1, 2].map((number) => partRecord(number, pg.id))
   for (const part of parts) await t.metadata.putPart(bucket, upload.uploadId, part, [])
   await t.metadata.putPart(bucket, upload.uploadId, { ...partRecord(3, pg.id), body: { kind: 'inline', blobId: newBlobId(), data: Buffer.from('tiny') } }, [])
-  const expired = async (olderThanMs: number) => (await t.metadata.expiredUploads(olderThanMs, 100)).filter(({ bucketId }) => bucketId === bucket)
-  assert.deepEqual(await expired(upload.startedMs), [])
-  assert.deepEqual(await expired(upload.startedMs + 1), [{ bucketId: bucket, key: 'k', uploadId: upload.uploadId }])
   await t.metadata.abortUpload(bucket, 'k', upload.uploadId)
   await assert.rejects(t.metadata.abortUpload(bucket, 'k', upload.uploadId), kind('NoSuchUpload'))
   await assert.rejects(t.metadata.putPart(bucket, upload.uploadId, partRecord(3, pg.id), []), kind('NoSuchUpload'))
   assert.deepEqual((await queued(bucket)).toSorted(), parts.map(blobOf).toSorted())
+})
+
+test('an upload expires once nothing of it has come for so long, however long ago it was begun', async () => {
+  const bucket = await t.bucket()
+  const pg = await t.group()
+  const DAY_MS = 24 * 3_600_000
+  const WEEK_MS = 7 * DAY_MS
+  const [fresh, slow, idle, empty] = ['fresh', 'slow', 'idle', 'empty'].map((key) => ({ ...uploadRecord(bucket, key), startedMs: 0 }))
+  for (const upload of [fresh!, slow!, idle!, empty!]) await t.metadata.createUpload(upload)
+  const part = partRecord(1, pg.id)
+  for (const upload of [slow!, idle!]) await t.metadata.putPart(bucket, upload.uploadId, upload === idle ? part : partRecord(1, pg.id), [])
+  const left = async () => (await t.metadata.listUploads({ bucketId: bucket, prefix: '', delimiter: '', keyAfter: '', uploadIdAfter: '', limit: 10 })).uploads.map(({ key }) => key)
+  await t.metadata.expireUploads(WEEK_MS, 100)
+  assert.equal((await left()).length, 4, 'a host whose clock is wrong has begun them just now all the same')
+  for (const { uploadId } of [slow!, idle!, empty!]) await t.sql(`UPDATE uploads SET started_ms = started_ms - $2 WHERE upload_id = $1`, [uploadId, WEEK_MS + DAY_MS])
+  await t.sql('UPDATE parts SET modified_ms = modified_ms - $2 WHERE upload_id = $1', [idle!.uploadId, WEEK_MS + 1])
+  await t.sql('UPDATE parts SET modified_ms = modified_ms - $2 WHERE upload_id = $1', [slow!.uploadId, WEEK_MS - DAY_MS])
+  assert.equal(await t.metadata.expireUploads(WEEK_MS, 100), 2)
+  assert.deepEqual(await left(), ['fresh', 'slow'])
+  assert.deepEqual(await queued(bucket), [blobOf(part)])
+
+  // a part that is on its way when its upload is found idle
+  await t.sql(`UPDATE uploads SET started_ms = started_ms - $2 WHERE upload_id = $1`, [fresh!.uploadId, WEEK_MS + DAY_MS])
+  const late = await openTransaction(t, `SELECT 1 FROM uploads WHERE upload_id = '${fresh!.uploadId}' FOR KEY SHARE`,
+    `INSERT INTO parts (bucket_id, upload_id, part_number, size, modified_ms, body, blob_id, encrypted, etag)
+     VALUES (${bucket}, '${fresh!.uploadId}', 1, 0, extract(epoch FROM now()) * 1000, 0, '${newBlobId()}', false, '')`)
+  const expiring = t.metadata.expireUploads(WEEK_MS, 100)
+  await until('it waits for the part', async () => (await t.sql('SELECT 1 FROM pg_locks WHERE NOT granted')).length > 0)
+  await late.end('COMMIT')
+  assert.equal(await expiring, 0)
+  assert.deepEqual(await left(), ['fresh', 'slow'])
 })
 
 test('rule 9: parts, completes and aborts of one upload at the same time', async () => {
