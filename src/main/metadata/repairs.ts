@@ -6,7 +6,14 @@ import type { Pool } from './pool.ts'
 import { NOW_MS } from './references.ts'
 import type { Transactions } from './transaction.ts'
 
+/** In the order of their numbers in the rows. */
 const REASONS: RepairEntry['reason'][] = ['left-out', 'crc', 'missing', 'io', 'drive-lost']
+
+/**
+ * What the damage was reported as that is still to be mended: a shard whose bytes are bad is there, and would pass for one that
+ * is only missing no more. A mover that wakes up late may say `drive-lost` of a member that has its shard by now, rotten.
+ */
+const WORSE_REASON = `CASE WHEN repair_queue.reason IN (${['crc', 'io'].map((reason) => REASONS.indexOf(reason as RepairEntry['reason'])).join()}) THEN repair_queue.reason ELSE excluded.reason END`
 
 export class Repairs {
   readonly #pool: Pool
@@ -36,7 +43,7 @@ export class Repairs {
        FROM unnest($1::int8[], $2::uuid[], $3::int8[], $4::int2[], $5::int2[]) AS e (bucket_id, blob_id, pg_id, shard_index, reason)
        GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
        ON CONFLICT (bucket_id, blob_id, pg_id, shard_index)
-       DO UPDATE SET entry_id = nextval('repair_entry_id'), reason = excluded.reason, reported_ms = excluded.reported_ms`,
+       DO UPDATE SET entry_id = nextval('repair_entry_id'), reason = ${WORSE_REASON}, reported_ms = excluded.reported_ms`,
       [
         entries.map((entry) => entry.bucketId),
         entries.map((entry) => entry.blobId),

@@ -193,9 +193,14 @@ test('rule 7: a shard that rots again during its repair is not forgotten', async
   const [kept, again] = await mine()
   assert.deepEqual([kept?.index, again?.index, again?.reason], [5, 3, 'crc'])
   assert.ok(again!.entryId > first!.entryId)
-  assert.deepEqual((await t.metadata.repairs(1000, again!.entryId)).filter(({ bucketId }) => bucketId === bucket), [])
+  // a mover that wakes up late has not found this shard anywhere: it is there, and bad
+  await t.metadata.reportDamage([{ ...shard, reason: 'drive-lost' }])
+  const [, late] = await mine()
+  assert.deepEqual([late?.index, late?.reason], [3, 'crc'])
+  assert.ok(late!.entryId > again!.entryId)
+  assert.deepEqual((await t.metadata.repairs(1000, late!.entryId)).filter(({ bucketId }) => bucketId === bucket), [])
   const count = await t.metadata.repairCount()
-  await t.metadata.forgetRepair([kept!.entryId, again!.entryId])
+  await t.metadata.forgetRepair([kept!.entryId, late!.entryId])
   assert.equal(await t.metadata.repairCount(), count - 2)
 })
 
