@@ -61,6 +61,8 @@ async function intoAnotherGroup({ native, groups }: Storage, { bucketId, encrypt
   if (from.body.kind !== 'blob') throw new Error('an inline body lies in no group')
   const { blob } = from.body
   const old = await groups.ensure(blob.pgId)
+  // The addon is one for all threads: another one may have let it forget a group that was deleted meanwhile.
+  native.setPg({ pgId: old.id, generation: old.generation, k: old.k, m: old.m, members: [...old.members] })
   // One that members fail is wanted again when they are back: placement leaves it by itself, as soon as it knows of them.
   if (!from.belowQuorum) await groups.retire(blob.pgId)
   const failed = new Set(from.belowQuorum ? from.missing.map(({ index }) => old.members[index]!) : [])

@@ -53,7 +53,16 @@ const close = async ({ pgId }: Blob): Promise<void> => {
   await rig.metadata.closePlacementGroup(pgId)
 }
 
-for (const [reason, meddle] of Object.entries({ closed: close, condemned: (blob: Blob) => rig.metadata.condemn([blob]) })) {
+/** Another thread has heard of it, and lets the addon forget the group: it has no upload in it. */
+const remove = async (blob: Blob): Promise<void> => {
+  const other = rig.thread().groups
+  await other.ensure(blob.pgId)
+  await close(blob)
+  assert.deepEqual(await rig.metadata.deleteEmptyGroups([blob.pgId], await rig.metadata.identity()), [blob.pgId])
+  await other.changed(blob.pgId)
+}
+
+for (const [reason, meddle] of Object.entries({ deleted: remove, closed: close, condemned: (blob: Blob) => rig.metadata.condemn([blob]) })) {
   test(`${reason}: the sealed body is written into another group and committed there`, async () => {
     const bucket = await rig.bucket()
     let first: Blob | undefined
