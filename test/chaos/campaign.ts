@@ -2,7 +2,9 @@
 import { CreateBucketCommand } from '@aws-sdk/client-s3'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TestCluster } from '../support/cluster.ts'
+import { startPostgres } from '../support/postgres.ts'
 import { BUCKET, CheckedStore } from './checked.ts'
+import { Deck } from './deck.ts'
 import { checkEnding } from './ending.ts'
 import { driveFaults, mountSmallDrive, unmountSmallDrive } from './faults/drives.ts'
 import type { Fault, Planned } from './faults/fault.ts'
@@ -48,13 +50,13 @@ export async function runCampaign(options: CampaignOptions): Promise<number> {
   const beganMs = performance.now()
   const findings = new Findings(beganMs)
   const weather = new Weather()
-  const { cluster, smallDrive } = await startCluster(options)
-  const stage = new Stage({ cluster, findings, weather, network, smallDrive })
+  const { cluster, globalDatabase, smallDrive } = await startCluster(options)
+  const store = new CheckedStore(cluster.nodes, findings, weather)
+  const stage = new Stage({ cluster, globalDatabase, store, findings, weather, network, smallDrive })
   const memory = new MemoryWatch(cluster.nodes, MEMORY_BOUND_BYTES, findings)
   const timers: NodeJS.Timeout[] = []
   try {
     await cluster.first.s3().send(new CreateBucketCommand({ Bucket: BUCKET }))
-    const store = new CheckedStore(cluster.nodes, findings, weather)
     const load = new Workload({ store, random: new Random(seed * 7919 + 1), perSecond: options.perSecond, targets: () => stage.targets })
     timers.push(setInterval(() => void stage.hurry(), HURRY_MS), setInterval(() => store.checkHistories(beganMs), CHECK_MS))
     const losers = await playFaults(options, stage, beganMs)
@@ -81,15 +83,21 @@ export async function runCampaign(options: CampaignOptions): Promise<number> {
     stage.close()
     if (smallDrive !== null) await unmount(cluster, smallDrive)
     await cluster.dispose()
+    await globalDatabase.stop()
   }
 }
 
-async function startCluster({ nodes, network }: CampaignOptions): Promise<{ cluster: TestCluster; smallDrive: number | null }> {
-  const cluster = await TestCluster.created({
-    nodes, nextHost: network?.places(), env: PACES, envOf: (index) => (index === 1 ? { ANVIL_GATEWAY_THREADS: '1' } : undefined),
-  })
+async function startCluster({ nodes, network }: CampaignOptions): Promise<Pick<Stage, 'cluster' | 'globalDatabase' | 'smallDrive'>> {
+  // of its own: what happens to the one server is nothing to the other
+  const globalDatabase = await startPostgres()
+  let cluster: TestCluster | null = null
   let smallDrive: number | null = null
   try {
+    await globalDatabase.database('anvil_global')
+    cluster = await TestCluster.created({
+      nodes, nextHost: network?.places(), env: PACES, envOf: (index) => (index === 1 ? { ANVIL_GATEWAY_THREADS: '1' } : undefined),
+      globalDatabaseUrl: globalDatabase.url.replace('/postgres?', '/anvil_global?'),
+    })
     await cluster.prepare(['--init-cluster'])
     while (cluster.nodes.length < nodes) await cluster.prepare()
     if (process.getuid?.() === 0 && (await mountSmallDrive(cluster.nodes.at(-1)!, SMALL_DRIVE_BYTES))) smallDrive = nodes - 1
@@ -98,10 +106,11 @@ async function startCluster({ nodes, network }: CampaignOptions): Promise<{ clus
       await node.untilReady(START_MS)
     }
     await cluster.untilWhole(cluster.nodes, START_MS)
-    return { cluster, smallDrive }
+    return { cluster, globalDatabase, smallDrive }
   } catch (error) {
-    if (smallDrive !== null) await unmount(cluster, smallDrive)
-    await cluster.dispose()
+    if (cluster !== null && smallDrive !== null) await unmount(cluster, smallDrive)
+    await cluster?.dispose()
+    await globalDatabase.stop()
     throw error
   }
 }
@@ -124,30 +133,42 @@ async function playFaults({ seed, minutes, faults }: CampaignOptions, stage: Sta
     .filter((fault) => (fault.possible?.(stage) ?? true) && (faults.length === 0 || faults.some((name) => fault.name.includes(name))))
   console.log(`faults: ${known.map(({ name }) => name).join(', ')}`)
   await sleep(3000)
+  const deck = new Deck(known, seed)
   for (let turn = 0; performance.now() < endMs; turn++) {
     // of its own seed: what was drawn before, and how long it took, changes nothing
     const random = new Random(seed * 100_003 + turn)
-    const fault = random.weighted(known)
+    const fault = deck.next(turn, random)
     const pauseMs = random.between(500, 8000)
     const together = random.chance(0.35)
-    if (fault.alone === true) {
-      await Promise.all(running)
-      try {
-        await stage.untilWhole()
-      } catch (error) {
-        stage.findings.add('full redundancy does not come back', (error as Error).message.slice(0, 3000))
-        continue
-      }
-    }
+    if (fault.alone === true && !(await untilAlone(stage, running))) continue
     const planned = fault.draw(stage, random)
     if (planned === null) continue
+    deck.played(fault)
     const one: Promise<void> = play(stage, fault, planned, beganMs, losers).finally(() => running.delete(one))
     running.add(one)
     if (fault.alone === true || !together || running.size >= MAX_FAULTS) await Promise.all(running)
     await sleep(pauseMs)
   }
+  // the campaign was too short for them
+  for (const [i, fault] of [...deck.owed].entries()) {
+    await Promise.all(running)
+    const planned = fault.alone !== true || (await untilAlone(stage, running)) ? fault.draw(stage, new Random(seed * 100_003 - 2 - i)) : null
+    if (planned !== null) await play(stage, fault, planned, beganMs, losers)
+  }
   await Promise.all(running)
   return losers
+}
+
+/** No other fault is at work, and everything is at full redundancy. */
+async function untilAlone(stage: Stage, running: ReadonlySet<Promise<void>>): Promise<boolean> {
+  await Promise.all(running)
+  try {
+    await stage.untilWhole()
+    return true
+  } catch (error) {
+    stage.findings.add('full redundancy does not come back', (error as Error).message.slice(0, 3000))
+    return false
+  }
 }
 
 async function play({ weather, findings, taken }: Stage, fault: Fault, planned: Planned, beganMs: number, losers: string[]): Promise<void> {

@@ -1,6 +1,6 @@
 /** When nothing goes wrong any more: everything that was acknowledged is there, whole, and nothing else. */
 import { until } from '../support/until.ts'
-import { checkReferences, drivesOf, foundShards, type Sql, wantedShards } from '../e2e/accounting.ts'
+import { checkReferences, damagedShards, drivesOf, foundShards, type Sql, wantedShards } from '../e2e/accounting.ts'
 import { status } from '../e2e/status.ts'
 import { BUCKET, type CheckedStore } from './checked.ts'
 import { list } from './listing.ts'
@@ -53,6 +53,10 @@ export async function checkEnding(stage: Stage, store: CheckedStore): Promise<vo
     if (missing.length > 0) findings.add('shards that are not on their drive', `${missing.length}: ${missing.slice(0, SHOWN).join(', ')}`)
     if (others.length > 0) findings.add('shards that nothing references', `${others.length}: ${others.slice(0, SHOWN).join(', ')}`)
     return `${found.size} shards`
+  })
+  await step('every shard reads back whole', async () => {
+    const damaged = await damagedShards(await drivesOf(sql))
+    if (damaged.length > 0) findings.add('shards that do not read back', `${damaged.length}: ${damaged.slice(0, SHOWN).join(', ')}`)
   })
 }
 

@@ -3,8 +3,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import type { TestCluster } from '../support/cluster.ts'
 import type { NodeProcess } from '../support/node-process.ts'
+import type { TestPostgres } from '../support/postgres.ts'
 import { until } from '../support/until.ts'
 import { runNow } from '../e2e/status.ts'
+import type { CheckedStore } from './checked.ts'
 import type { Findings } from './findings.ts'
 import type { ChaosNetwork } from './network.ts'
 import type { Weather } from './weather.ts'
@@ -16,7 +18,10 @@ const MAX_STARTS = 5
 export type Row = Record<string, unknown>
 
 export class Stage {
+  /** Its Postgres is the regional one. */
   readonly cluster: TestCluster
+  readonly globalDatabase: TestPostgres
+  readonly store: CheckedStore
   readonly findings: Findings
   readonly weather: Weather
   /** Null: all nodes are on loopback. */
@@ -30,8 +35,10 @@ export class Stage {
   readonly #paused = new Set<number>()
   readonly #watch: NodeJS.Timeout
 
-  constructor({ cluster, findings, weather, network, smallDrive }: Pick<Stage, 'cluster' | 'findings' | 'weather' | 'network' | 'smallDrive'>) {
+  constructor({ cluster, globalDatabase, store, findings, weather, network, smallDrive }: Pick<Stage, 'cluster' | 'globalDatabase' | 'store' | 'findings' | 'weather' | 'network' | 'smallDrive'>) {
     this.cluster = cluster
+    this.globalDatabase = globalDatabase
+    this.store = store
     this.findings = findings
     this.weather = weather
     this.network = network

@@ -1,6 +1,7 @@
 /** Compares what the metadata says should lie on the drives with what does. */
 import assert from 'node:assert/strict'
-import { loadNative } from '../../src/shared/load-native.ts'
+import type { Native } from '../../src/shared/native.ts'
+import { testNative } from '../support/native.ts'
 import type { NodeProcess } from '../support/node-process.ts'
 import { untilStatus } from './status.ts'
 
@@ -63,28 +64,42 @@ export const drivesOf = (sql: Sql): Promise<DriveRow[]> => sql<DriveRow>('SELECT
 export async function foundShards(drives: readonly DriveRow[]): Promise<Set<string>> {
   const found = new Set<string>()
   for (const drive of drives) {
-    for (const name of await shardsOf(drive.path, drive.deployment_id.replaceAll('-', ''), drive.drive_id.replaceAll('-', ''))) found.add(name)
+    await withDrive(drive, async (native, driveId) => {
+      let cursor: string | null = null
+      do {
+        const page: Awaited<ReturnType<Native['listShards']>> = await native.listShards(driveId, cursor, 1000, Date.now() + 60_000)
+        for (const shard of page.shards) found.add(`${driveId}/${shard.blobId}/${shard.pgId}/${shard.index}`)
+        cursor = page.cursor
+      } while (cursor !== null)
+    })
   }
   return found
 }
 
-let native: ReturnType<typeof loadNative> | null = null
-
-async function shardsOf(path: string, deploymentId: string, driveId: string): Promise<string[]> {
-  if (native === null) {
-    native = loadNative()
-    native.init({ memoryLimitBytes: 64 * 1024 * 1024, logFilter: 'error', runtimeThreads: 2 })
+/** `drive/blob/pg/index` of what lies on these drives, whose nodes do not run, and does not read back right. */
+export async function damagedShards(drives: readonly DriveRow[]): Promise<string[]> {
+  const damaged: string[] = []
+  for (const drive of drives) {
+    await withDrive(drive, async (native, driveId) => {
+      let cursor: string | null = null
+      do {
+        const step: Awaited<ReturnType<Native['scrub']>> = await native.scrub(driveId, cursor, SCRUB_STEP_BYTES)
+        damaged.push(...step.damaged.map((shard) => `${driveId}/${shard.blobId}/${shard.pgId}/${shard.index}`))
+        cursor = step.cursor
+      } while (cursor !== null)
+    })
   }
-  await native.openDrive({ path, deploymentId, driveId, reserveBytes: 0 })
+  return damaged
+}
+
+const SCRUB_STEP_BYTES = 16 * 1024 * 1024
+
+async function withDrive(drive: DriveRow, work: (native: Native, driveId: string) => Promise<void>): Promise<void> {
+  const native = testNative()
+  const driveId = drive.drive_id.replaceAll('-', '')
+  await native.openDrive({ path: drive.path, deploymentId: drive.deployment_id.replaceAll('-', ''), driveId, reserveBytes: 0 })
   try {
-    const names: string[] = []
-    let cursor: string | null = null
-    do {
-      const page: Awaited<ReturnType<typeof native.listShards>> = await native.listShards(driveId, cursor, 1000, Date.now() + 60_000)
-      names.push(...page.shards.map((shard) => `${driveId}/${shard.blobId}/${shard.pgId}/${shard.index}`))
-      cursor = page.cursor
-    } while (cursor !== null)
-    return names
+    await work(native, driveId)
   } finally {
     await native.closeDrive(driveId)
   }

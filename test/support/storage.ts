@@ -12,10 +12,10 @@ import type { ObjectMetadata } from '../../src/main/metadata/contract.ts'
 import { PlacementGroups, type DriveView } from '../../src/main/placement/groups.ts'
 import { createKeyring } from '../../src/main/secrets/keyring.ts'
 import { randomId, type DeploymentId, type DriveId, type NodeId, type TenantId } from '../../src/shared/ids.ts'
-import { GIB, MIB } from '../../src/shared/limits.ts'
-import { loadNative } from '../../src/shared/load-native.ts'
+import { GIB } from '../../src/shared/limits.ts'
 import type { Native } from '../../src/shared/native.ts'
 import { startMetadata, type TestMetadata } from './metadata.ts'
+import { testNative } from './native.ts'
 
 export interface StorageRig {
   native: Native
@@ -40,16 +40,8 @@ export interface StorageRig {
   stop(): Promise<void>
 }
 
-let ready = false
-function addon(): Native {
-  const native = loadNative()
-  if (!ready) native.init({ memoryLimitBytes: 256 * MIB, logFilter: 'error', runtimeThreads: 2 })
-  ready = true
-  return native
-}
-
 export async function startStorage(drives: number): Promise<StorageRig> {
-  const native = addon()
+  const native = testNative()
   const folder = mkdtempSync(join(tmpdir(), 'anvil-storage-'))
   const database = await startMetadata()
   const { metadata } = database

@@ -12,6 +12,7 @@ import { compaction, scrubbing } from './drive-upkeep.ts'
 import { uploadExpiry } from './expired-uploads.ts'
 import { garbageCollection } from './gc.ts'
 import { groupUpkeep } from './groups-upkeep.ts'
+import { inventory } from './inventory.ts'
 import type { MetadataExports } from './metadata-exports.ts'
 import { type MoveOptions, moveShards, shardMoves } from './moves.ts'
 import { oneAtATime } from './one-at-a-time.ts'
@@ -45,7 +46,7 @@ export interface MaintenanceOptions {
 }
 
 export interface MaintenancePeriods {
-  /** Every live byte is read and verified once in this time. */
+  /** Every live byte is read and verified, and every shard that a row wants is asked for, once in this time. */
   scrubMs: number
   /** Records younger than this are not suspected to be orphans. */
   orphanAgeMs: number
@@ -80,6 +81,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
   native.setDamageListener((one) => damage.add(one))
 
   const scrub = scrubbing({ native, drives, periodMs: periods.scrubMs })
+  const missed = inventory({ native, metadata, drives, periodMs: periods.scrubMs, report: (one) => damage.add(one) })
   const repair = shardRepair({ native, metadata, groups, logger, drives: reachable, mine })
   const reencode = reencoding({ native, metadata, groups, cluster, logger, delayMs })
   const moving: MoveOptions = {
@@ -101,6 +103,7 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
     }),
     compaction({ native, drives }),
     scrub,
+    missed,
     alone(uploadExpiry(metadata)),
     alone(bucketDeletions(metadata, directory)),
     ...(exports === null ? [] : [exports.task]),
@@ -117,8 +120,10 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
       work.wake('re-encoding')
     },
     scrubNow() {
-      scrub.hurry()
-      work.wake(scrub.name)
+      for (const task of [scrub, missed]) {
+        task.hurry()
+        work.wake(task.name)
+      }
     },
     runNow() {
       publishNow()

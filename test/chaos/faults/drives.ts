@@ -1,41 +1,16 @@
 /** Drives that rot, vanish and fill. What they destroy is one loss, so they come alone, and the next when all is made good. */
 import { mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { flipBytes } from '../../e2e/corruption.ts'
 import { status } from '../../e2e/status.ts'
 import { outcomeOf } from '../../hosts/commands.ts'
 import type { NodeProcess } from '../../support/node-process.ts'
 import { until } from '../../support/until.ts'
 import { type Fault, freeNodes } from './fault.ts'
+import { rot } from './rot.ts'
 
 const PATIENCE_MS = 240_000
-/** Left to a file system that is full. */
-const LEFT_BYTES = 64 * 1024
-
-const rot: Fault = {
-  name: 'bit rot', weight: 2, alone: true,
-  draw(stage, random) {
-    const nodes = freeNodes(stage, random, 1)
-    const down = random.chance(0.3)
-    if (nodes === null) return null
-    const [i] = nodes as [number]
-    return {
-      text: `bits flipped all over the drive of node ${i}${down ? ' while it is down' : ''}`, nodes, survivable: true,
-      async play() {
-        const node = stage.node(i)
-        if (down) await stage.kill(i)
-        const flipped = flipBytes(node.drives[0]!)
-        if (down) await stage.start(i)
-        await stage.sleep(2000)
-        await node.adminSocket('POST', '/scrub')
-        const { background } = await status(node)
-        await stage.untilWhole(PATIENCE_MS)
-        const after = await status(node)
-        return `${flipped} bits; ${after.background.damage.crc - background.damage.crc} shards reported by the node itself`
-      },
-    }
-  },
-}
+/** Left to a file system that is full: some writes end in their middle. */
+const LEFT_BYTES = [64 * 1024, 1024 * 1024, 8 * 1024 * 1024]
 
 const emptied: Fault = {
   name: 'drive lost', weight: 2, alone: true,
@@ -65,24 +40,32 @@ const emptied: Fault = {
 
 /** The last node's drive is a small file system of its own where we may mount one. */
 const full: Fault = {
-  name: 'disk full', weight: 2,
+  name: 'disk full', weight: 2, always: true,
   possible: (stage) => stage.smallDrive !== null,
   draw(stage, random) {
     const i = stage.smallDrive!
     const ms = random.between(2000, 20_000)
+    const left = random.pick(LEFT_BYTES)
+    const killed = random.chance(0.4)
     if (stage.taken.has(i)) return null
     return {
-      text: `the drive of node ${i} is full for ${ms} ms`, nodes: [i], survivable: true,
+      text: `the drive of node ${i} is full but for ${left / 1024} KiB for ${ms} ms${killed ? ', kill -9 and start meanwhile' : ''}`, nodes: [i], survivable: true,
       async play() {
-        const drive = stage.node(i).drives[0]!
-        const ballast = join(stage.node(i).dir, 'small', 'ballast')
-        const { stdout } = await outcomeOf('df', ['--output=avail', '-B1', drive])
-        const bytes = Math.max(0, Number(stdout.split('\n')[1]) - LEFT_BYTES)
+        const node = stage.node(i)
+        const ballast = join(node.dir, 'small', 'ballast')
+        const { stdout } = await outcomeOf('df', ['--output=avail', '-B1', node.drives[0]!])
+        const bytes = Math.max(0, Number(stdout.split('\n')[1]) - left)
         await outcomeOf('fallocate', ['-l', String(bytes), ballast])
         await stage.sleep(ms)
+        if (killed) {
+          await stage.kill(i)
+          await stage.start(i)
+          await stage.sleep(ms)
+        }
+        const { state } = (await status(node)).drives[0]!
         rmSync(ballast, { force: true })
-        await until('the drive takes shards again', async () => (await status(stage.node(i))).drives[0]?.state === 'online', { timeoutMs: PATIENCE_MS })
-        return `${Math.round(bytes / 1e6)} MB were free`
+        await until('the drive takes shards again', async () => (await status(node)).drives[0]?.state === 'online', { timeoutMs: PATIENCE_MS })
+        return `${Math.round(bytes / 1e6)} MB were free; it was ${state}`
       },
     }
   },

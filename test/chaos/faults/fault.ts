@@ -7,6 +7,8 @@ export interface Fault {
   weight: number
   /** Alone, and only when everything is at full redundancy: it destroys what the code must make good. @default false */
   alone?: boolean
+  /** No campaign goes without it. @default false */
+  always?: boolean
   /** @default always */
   possible?(stage: Stage): boolean
   /** Draws all that it needs before its first wait. */
