@@ -31,7 +31,8 @@ impl Engine {
     }
 
     /// Opens a drive and makes it a target for placement groups.
-    pub async fn open_drive(&self, options: OpenOptions) -> Result<OpenReport> {
+    pub async fn open_drive(&self, mut options: OpenOptions) -> Result<OpenReport> {
+        options.buffers = self.buffers.clone();
         let path = options.path.clone();
         let (store, report) = self.blocking(move || DriveStore::open(options)).await??;
         self.registry

@@ -10,7 +10,6 @@ use parking_lot::RwLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 
-use crate::buffers::Buffers;
 use crate::drives::OpenDrive;
 use crate::error::{Error, Result};
 use crate::handles::Handles;
@@ -21,6 +20,7 @@ use crate::read::{Latency, Read, ReadOptions};
 use crate::registry::Registry;
 use crate::target::ShardKey;
 use crate::upload::{self, Flow, Upload, UploadOptions, UploadResult};
+use anvil_store::buffers::Buffers;
 
 /// Threads for what blocks: files that drives make, opening drives.
 const BLOCKING_THREADS: usize = 32;

@@ -3,7 +3,6 @@
 //! [`Engine`] is the way in. See docs/ARCHITECTURE.md for the stored form and src/shared/native.ts for what each operation
 //! promises.
 
-mod buffers;
 mod drives;
 mod engine;
 mod error;

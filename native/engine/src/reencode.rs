@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use anvil_codec::rs::Code;
 
-use crate::buffers;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::layout;
@@ -13,6 +12,7 @@ use crate::memory::Level;
 use crate::read::{BlobSource, Source, fetch};
 use crate::target::Block;
 use crate::write::{BlobWriter, Floor, Home, Lease, Message, OnFailure, Shards, Stripe};
+use anvil_store::buffers;
 
 impl Engine {
     /// Resolves with the indexes left out once enough members of `to_pg` hold their shard durably. Two nodes may set about one

@@ -100,6 +100,7 @@
 //! **Failure**: after a failed write or fsync nothing more is written to the drive, apart from the word in `failed`. ENOSPC is
 //! no failure: the segment is cut behind its last acknowledged record, and shards are refused until there is room.
 
+pub mod buffers;
 pub mod core;
 pub mod disk;
 mod driver;

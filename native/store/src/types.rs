@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::limits;
 
 /// Names one shard: member `index` of blob `blob` of placement group `pg`.
@@ -174,6 +176,8 @@ pub struct OpenOptions {
     pub io_threads: usize,
     /// Reads of what is not in memory that are under way at once. @default [`limits::READ_DEPTH`]
     pub read_depth: usize,
+    /// Where the buffers of reads come from. @default none are kept
+    pub buffers: Arc<Buffers>,
 }
 
 impl OpenOptions {
@@ -186,6 +190,7 @@ impl OpenOptions {
             segment_bytes: limits::SEGMENT_BYTES,
             io_threads: limits::IO_THREADS,
             read_depth: limits::READ_DEPTH,
+            buffers: Buffers::new(0),
         }
     }
 }

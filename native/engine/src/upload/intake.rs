@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::{State, Upload, slow_down, too_large};
-use crate::buffers;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::layout::{self, MAX_STRIPE_BYTES, STRIPE_STEP_BYTES};
 use crate::memory::{Level, Reservation};
 use crate::upload::UploadOptions;
 use crate::write::{Member, Stripe};
+use anvil_store::buffers;
 
 /// An upload takes at most this share of what is free for its stripe, so that a thousand may share a small budget.
 const SHARE_UNKNOWN_LENGTH: u64 = 1024;

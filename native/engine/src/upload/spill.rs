@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::buffers::{self, Buffer, Buffers};
 use crate::memory::{Budget, Reservation};
+use anvil_store::buffers::{self, Buffer, Buffers};
 
 /// Least size of a piece, so that a body of tiny chunks does not become a list of tiny pieces.
 const LEAST_PIECE_BYTES: usize = 64 * 1024;

@@ -11,11 +11,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::buffers::{Buffer, Buffers};
 use crate::layout;
 use crate::memory::Reservation;
 use crate::small::seal_units;
 use crate::target::Block;
+use anvil_store::buffers::{Buffer, Buffers};
 
 /// Where an upload's memory comes home to: the reservation that it was admitted with returns here and not to the budget,
 /// so that nobody can take it between two stripes.

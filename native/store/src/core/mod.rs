@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::buffers::Buffers;
 use crate::disk::Disk;
 use crate::format::checksum::Place;
 use crate::format::identity::Identity;
@@ -36,10 +37,11 @@ pub use plan::{Op, SealedStream};
 pub use stream::Stream;
 
 /// Settings of the core.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CoreOptions {
     pub reserve_bytes: u64,
     pub segment_bytes: u64,
+    pub buffers: Arc<Buffers>,
 }
 
 pub struct Core {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Core;
 use super::files::FileId;
 use super::stream::block_data_offset;
+use crate::buffers;
 use crate::format::checksum::{Masks, Place, crc32c};
 use crate::format::record::{HEADER_BYTES, Header, Kind, block_stride, checksums_len};
 use crate::format::segment::DEDICATED_START;
@@ -219,13 +220,15 @@ impl Core {
             .next_multiple_of(UNIT_BYTES)
             .min(block_len)
             .max(from);
-        let read = |buffer: &mut [u8], at: u64| {
+        let fill = |bytes: usize, at: u64| {
+            let mut buffer = self.options.buffers.take(buffers::size(bytes));
             let read = match cached {
-                true => file.read_cached_at(buffer, at),
-                false => crate::disk::read_exact_at(file.as_ref(), buffer, at).map(|()| true),
+                true => file.read_cached_at(&mut buffer[..bytes], at),
+                false => crate::disk::read_exact_at(file.as_ref(), &mut buffer[..bytes], at)
+                    .map(|()| true),
             };
             match read {
-                Ok(true) => Ok(()),
+                Ok(true) => Ok(Bytes::from_owner(buffer).slice(..bytes)),
                 Ok(false) => Err(Missed::NotCached),
                 Err(error) => Err(Missed::Damaged(damage_of(&error))),
             }
@@ -233,16 +236,11 @@ impl Core {
 
         let data_at = site.data_offset as usize;
         let (head, data) = if from as u64 <= READ_THROUGH_BYTES {
-            let mut buffer = vec![0; data_at + to];
-            read(&mut buffer, site.offset)?;
-            let buffer = Bytes::from(buffer);
+            let buffer = fill(data_at + to, site.offset)?;
             (buffer.slice(..head_len), buffer.slice(data_at + from..))
         } else {
-            let mut head = vec![0; head_len];
-            read(&mut head, site.offset)?;
-            let mut data = vec![0; to - from];
-            read(&mut data, site.offset + site.data_offset + from as u64)?;
-            (Bytes::from(head), Bytes::from(data))
+            let at = site.offset + site.data_offset + from as u64;
+            (fill(head_len, site.offset)?, fill(to - from, at)?)
         };
 
         let (header, crcs) = Header::decode(&site.place, site.offset, &head)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Core, CoreOptions, Op};
+use crate::buffers::Buffers;
 use crate::disk::sim::SimDisk;
 use crate::format::identity::Identity;
 use crate::limits::MIN_SEGMENT_BYTES;
@@ -15,6 +16,7 @@ fn new_core() -> Core {
     let options = CoreOptions {
         reserve_bytes: 0,
         segment_bytes: MIN_SEGMENT_BYTES,
+        buffers: Buffers::new(1 << 20),
     };
     let disk = Arc::new(SimDisk::new(1));
     let (core, _) = Core::open(disk, Identity::new([1; 16], [2; 16]), options).expect("opens");

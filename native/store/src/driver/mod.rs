@@ -75,6 +75,7 @@ impl DriveStore {
         let core_options = CoreOptions {
             reserve_bytes: options.reserve_bytes,
             segment_bytes: folder::segment_bytes(&options)?,
+            buffers: options.buffers,
         };
         let (core, report) = Core::open(disk, identity, core_options)?;
         let shared = Arc::new(Shared {

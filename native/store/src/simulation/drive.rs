@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::model::{Content, Model, random_block};
 use super::step::{Ask, Handle, Step, Target, key_of};
+use crate::buffers::Buffers;
 use crate::core::{Core, CoreOptions, FAILED_FILE, Op, Stream};
 use crate::disk::Disk;
 use crate::disk::sim::{Rng, SimDisk};
@@ -144,6 +145,7 @@ impl Simulation {
         let options = CoreOptions {
             reserve_bytes: 1000,
             segment_bytes: MIN_SEGMENT_BYTES,
+            buffers: Buffers::new(1 << 20),
         };
         let (core, _) = Core::open(
             Arc::new(self.disk.clone()),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::model::random_block;
 use super::step::key_of;
+use crate::buffers::Buffers;
 use crate::core::{Core, CoreOptions, Op};
 use crate::disk::Disk;
 use crate::disk::sim::{Rng, SimDisk};
@@ -15,6 +16,7 @@ fn open(disk: &SimDisk) -> Core {
     let options = CoreOptions {
         reserve_bytes: 0,
         segment_bytes: MIN_SEGMENT_BYTES,
+        buffers: Buffers::new(1 << 20),
     };
     let identity = Identity::new([1; 16], [2; 16]);
     Core::open(Arc::new(disk.clone()), identity, options)

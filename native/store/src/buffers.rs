@@ -1,4 +1,5 @@
-//! Stripe buffers that are used again: fresh ones cost a page fault every 4 KiB, which is more than encoding costs. All but
+//! Buffers of stripes and reads that are used again: fresh ones cost a page fault every 4 KiB, which is more than encoding or
+//! reading from the page cache costs. All but
 //! small ones are pages of their own and not the allocator's: what is given back is the system's again, however the
 //! rest of the process allocates. (Of a burst of 500 uploads glibc kept 300 MiB in the gaps of its heap for good.)
 
@@ -21,10 +22,18 @@ const MOST_IDLE_BYTES: usize = 64 << 20;
 /// And at most this share of that bound.
 const IDLE_SHARE: u64 = 16;
 
-/// The buffers that wait for their next stripe. They are not counted in the [`crate::memory::Budget`].
-pub(crate) struct Buffers {
+/// The buffers that wait for their next use. They are not counted in the engine's memory budget.
+pub struct Buffers {
     most_idle: usize,
     idle: Mutex<Idle>,
+}
+
+impl std::fmt::Debug for Buffers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Buffers")
+            .field("most_idle", &self.most_idle)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -34,7 +43,8 @@ struct Idle {
 }
 
 impl Buffers {
-    pub(crate) fn new(memory_limit_bytes: u64) -> Arc<Buffers> {
+    /// Keeps at most a sixteenth of the memory that the process may use for bodies.
+    pub fn new(memory_limit_bytes: u64) -> Arc<Buffers> {
         let share = usize::try_from(memory_limit_bytes / IDLE_SHARE).unwrap_or(usize::MAX);
         Arc::new(Buffers {
             most_idle: share.min(MOST_IDLE_BYTES),
@@ -43,7 +53,7 @@ impl Buffers {
     }
 
     /// A buffer of `bytes`, best one that [`size`] gave. What is in it does not matter to anyone and must not be shown.
-    pub(crate) fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
+    pub fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
         let used = {
             let mut idle = self.idle.lock();
             let used = idle.by_size.get_mut(&bytes).and_then(Vec::pop);
@@ -84,7 +94,7 @@ impl Buffers {
 }
 
 /// The size of buffer to take for `bytes`.
-pub(crate) fn size(bytes: usize) -> usize {
+pub fn size(bytes: usize) -> usize {
     if bytes < LEAST_BYTES {
         return bytes;
     }
@@ -137,7 +147,7 @@ impl DerefMut for Memory {
 }
 
 /// A buffer in use; dropping it makes it available again.
-pub(crate) struct Buffer {
+pub struct Buffer {
     bytes: Memory,
     home: Arc<Buffers>,
 }
@@ -153,6 +163,12 @@ impl Deref for Buffer {
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.bytes
+    }
+}
+
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
