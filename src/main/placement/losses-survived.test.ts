@@ -8,6 +8,8 @@ test('the worst losses first: drives, nodes with most shards, zones with most sh
   assert.deepEqual(lossesSurvived(4, there('a', 'b', 'c', 'd', 'e', 'f')), { drives: 2, nodes: 2, zones: 2 })
   assert.deepEqual(lossesSurvived(3, there('b', 'b', 'b', 'c', 'c', 'c')), { drives: 3, nodes: 1, zones: 1 })
   assert.deepEqual(lossesSurvived(4, there('a1', 'a2', 'a3', 'b', 'c', 'd')), { drives: 2, nodes: 2, zones: 0 })
+  assert.deepEqual(lossesSurvived(4, there('b', 'c', 'd', 'a1', 'a2', 'a3')), { drives: 2, nodes: 2, zones: 0 })
+  assert.deepEqual(lossesSurvived(2, there('b', 'c', 'd', 'd')), { drives: 2, nodes: 1, zones: 1 })
   assert.deepEqual(lossesSurvived(4, there('a', 'b', 'c', 'd')), { drives: 0, nodes: 0, zones: 0 })
   assert.equal(lossesSurvived(4, there('a', 'b', 'c')), null)
 })

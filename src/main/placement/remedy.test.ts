@@ -56,6 +56,11 @@ test('a drive that an operator declared lost is like one of a dead node, but for
   const member = groupOf(seven).members[0]!
   assert.equal(kindOf(seven, { lost: [member] }), 're-encode', 'into 4+2')
   assert.equal(kindOf(hosts([1, 1, 1]), { lost: ['n0d0'] }), 'none')
+  const eight = hosts([1, 1, 1, 1, 1, 1, 1, 1])
+  const group = groupOf(eight)
+  const spare = eight.find(({ driveId }) => !group.members.includes(driveId))!.nodeId
+  const fate = { lost: [group.members[0]!], away: [spare] }
+  assert.equal(remedyFor(group, situation(eight, fate)).kind, 're-encode', 'whoever is away, as long as the code is the same')
 })
 
 test('with a spare drive the shard moves; one that crowds a node or zone is no spare', () => {
@@ -79,6 +84,7 @@ test('what only lasts for a reboot is no reason', () => {
   const six = hosts([1, 1, 1, 1, 1, 1])
   assert.equal(kindOf(six, { away: ['n2'] }), 'none')
   assert.equal(kindOf(six, { gone: ['n3'], away: ['n2'] }), 'wait', '2+2 now, 3+2 in a moment')
+  assert.equal(kindOf(hosts([1, 1, 1]), { gone: ['n0'], away: ['n1'] }), 'none', 'there is nothing to wait for')
   // 4+2 on three hosts of three; with one of them away new groups are 3+3
   const nine = hosts([3, 3, 3])
   assert.deepEqual([situation(nine, { away: ['n0'] }).code, situation(nine).code].map((plan) => `${plan!.k}+${plan!.m}`), ['3+3', '4+2'])

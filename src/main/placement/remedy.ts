@@ -57,14 +57,14 @@ export function remedyFor(group: GroupInNeed, situation: DriveSituation, noRoom 
   const { code, settledCode, fresh, gone, lost } = situation
   const dead = group.members.some((driveId) => gone.has(driveId) || lost.has(driveId))
   if (!dead) {
-    const wider = code !== null && isNarrower(group, code) && (settledCode === null || isNarrower(group, settledCode))
+    const wider = code !== null && settledCode !== null && isNarrower(group, code) && isNarrower(group, settledCode)
     return wider || misplaced(group, situation) ? { kind: 're-encode' } : { kind: 'none' }
   }
   const { first, survived } = afterMoves(group, situation)
   // fewer than k are left: nothing can be read until one of them comes back after all
   const readable = lossesSurvived(group.k, placesOf(group.members, situation)) !== null
-  const better = readable && fresh !== null && (survived === null || survivesMore(fresh, survived))
-  const lasting = code !== null && (settledCode === null || !isNarrower(code, settledCode))
+  const better = readable && fresh !== null && survived !== null && survivesMore(fresh, survived)
+  const lasting = code !== null && settledCode !== null && !isNarrower(code, settledCode)
   if (better && lasting && !noRoom) return { kind: 're-encode' }
   if (first !== null) return { kind: 'move', ...first }
   return better && !lasting ? { kind: 'wait' } : { kind: 'none' }
