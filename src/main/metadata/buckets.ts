@@ -15,6 +15,7 @@ export class Buckets {
     this.#transactions = transactions
   }
 
+  /** Nothing where there is a state, or the bucket was deleted. */
   async createBucketState(bucketId: BucketId): Promise<void> {
     await this.#pool.query(
       `INSERT INTO bucket_state (bucket_id, created_ms) VALUES ($1, ${NOW_MS}) ON CONFLICT (bucket_id) DO NOTHING`,
@@ -25,8 +26,8 @@ export class Buckets {
   /** Idempotent. @throws AnvilError BucketNotEmpty, NoSuchBucket */
   async beginDeleteBucket(bucketId: BucketId): Promise<void> {
     await this.#transactions.run(async (session) => {
-      const [state] = await session.query<[boolean]>('SELECT deleting FROM bucket_state WHERE bucket_id = $1 FOR UPDATE', [bucketId])
-      if (state === undefined) throw new AnvilError('NoSuchBucket', 'the bucket does not exist')
+      const [state] = await session.query<[boolean]>('SELECT deleted FROM bucket_state WHERE bucket_id = $1 FOR UPDATE', [bucketId])
+      if (state === undefined || state[0]) throw new AnvilError('NoSuchBucket', 'the bucket does not exist')
       // A snapshot of its own, after the lock: no commit is under way in this bucket any more.
       const [found] = await session.query<[boolean]>(
         `SELECT EXISTS (SELECT FROM objects WHERE bucket_id = $1) OR EXISTS (SELECT FROM object_versions WHERE bucket_id = $1)
@@ -38,12 +39,13 @@ export class Buckets {
     })
   }
 
+  /** The row stays: ids of buckets never come again, and nothing makes the state of this one anew. */
   async finishDeleteBucket(bucketId: BucketId): Promise<void> {
-    await this.#pool.query('DELETE FROM bucket_state WHERE bucket_id = $1 AND deleting', [bucketId])
+    await this.#pool.query('UPDATE bucket_state SET deleted = true WHERE bucket_id = $1 AND deleting', [bucketId])
   }
 
   async deletingBuckets(): Promise<BucketId[]> {
-    const rows = await this.#pool.query<[BucketId]>('SELECT bucket_id FROM bucket_state WHERE deleting ORDER BY bucket_id')
+    const rows = await this.#pool.query<[BucketId]>('SELECT bucket_id FROM bucket_state WHERE deleting AND NOT deleted ORDER BY bucket_id')
     return rows.map(([bucketId]) => bucketId)
   }
 }

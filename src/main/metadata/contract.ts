@@ -303,10 +303,11 @@ export interface ObjectMetadata {
   objectPartsPage(bucketId: BucketId, uploadId: UploadId, after: number, limit: number): Promise<ObjectPart[]>
 
   // buckets
-  /** Makes the bucket_state row, before the first object. Idempotent. */
+  /** Makes the bucket_state row, before the first object. Idempotent; a bucket that was deleted stays so. */
   createBucketState(bucketId: BucketId): Promise<void>
   /** Sets `deleting` under the exclusive lock after the check that it is empty (no objects, versions, uploads). @throws AnvilError BucketNotEmpty */
   beginDeleteBucket(bucketId: BucketId): Promise<void>
+  /** The global row is gone. The id takes nothing for ever. */
   finishDeleteBucket(bucketId: BucketId): Promise<void>
   deletingBuckets(): Promise<BucketId[]>
 

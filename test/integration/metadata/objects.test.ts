@@ -118,6 +118,10 @@ test('a bucket that is not there, or is being deleted, takes nothing', async () 
   await t.metadata.finishDeleteBucket(bucket)
   assert.ok(!(await t.metadata.deletingBuckets()).includes(bucket))
   await assert.rejects(t.metadata.put(inlineRecord(bucket, 'k'), {}, []), kind('NoSuchBucket'))
+  // a creation of that name which had found the bucket there, and mends what the first one left, comes late
+  await t.metadata.createBucketState(bucket)
+  await assert.rejects(t.metadata.put(inlineRecord(bucket, 'k'), {}, []), kind('NoSuchBucket'))
+  await assert.rejects(t.metadata.beginDeleteBucket(bucket), kind('NoSuchBucket'))
 })
 
 test('a row that Postgres refuses fails alone', async () => {
