@@ -29,6 +29,12 @@ test('what was taken counts until the drive announces anew what is free', () => 
   assert.deepEqual([room.take([a, b], GIB), room.take([a, b], GIB)], [null, b])
 })
 
+test('where one has no room nothing is taken of the others', () => {
+  const { room } = roomOf({ a: 9, b: 7 })
+  assert.equal(room.take([a, b], GIB), b)
+  assert.deepEqual([room.take([a], GIB), room.take([a], GIB), room.take([a], GIB)], [null, null, a])
+})
+
 test('a line for people, when there is something to say', () => {
   assert.deepEqual(roomWarnings(new Map()), [])
   assert.match(roomWarnings(new Map([[1 as PgId, a]]))[0]!, /^what lies in 1 placement group would be protected better .* on drive a: free some space/)

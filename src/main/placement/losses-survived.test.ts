@@ -19,6 +19,8 @@ test('more is more of one and less of none', () => {
   assert.ok(survivesMore(of(2, 1, 0), of(1, 1, 0)))
   assert.ok(!survivesMore(of(1, 1, 1), of(1, 1, 1)))
   assert.ok(!survivesMore(of(2, 0, 0), of(1, 1, 0)))
+  assert.ok(!survivesMore(of(2, 1, 0), of(1, 1, 1)))
+  assert.ok(!survivesMore(of(0, 1, 1), of(1, 0, 0)))
   assert.deepEqual(leastSurvived([of(2, 1, 1), of(1, 2, 1)]), of(1, 1, 1))
   assert.equal(leastSurvived([of(2, 1, 1), null]), null)
   assert.equal(leastSurvived([]), null)

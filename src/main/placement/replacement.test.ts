@@ -24,6 +24,14 @@ test('a crowded node before a missing shard; nothing where every drive has one',
   assert.equal(replacementFor({ id: 1, m: 2, members: ['gone', 'a1', 'a2', 'a3'] }, 0, few, few), null)
 })
 
+test('a crowded zone before a crowded node', () => {
+  const group = { id: 1, m: 2, members: ['gone', 'a1', 'a2', 'b1', 'c1', 'd1', 'e1', 'f1'] }
+  const [crowded, alone] = [{ ...drive('a', 3), zone: 'one' }, { ...drive('g', 1), zone: 'two' }]
+  const members = [drive('a', 1), drive('a', 2)].map((one) => ({ ...one, zone: 'one' }))
+    .concat(['b', 'c', 'd', 'e', 'f'].map((node) => ({ ...drive(node, 1), zone: 'two' })))
+  for (let id = 0; id < 20; id++) assert.equal(replacementFor({ ...group, id }, 0, [crowded, alone], [...members, crowded, alone]), 'g1')
+})
+
 test('a zone with room before one that is full', () => {
   const zoned = ['a', 'b', 'c', 'd'].map((node, i) => ({ ...drive(node, 1), zone: i < 2 ? 'one' : 'two' }))
   const spare = { ...drive('e', 1), zone: 'one' }
