@@ -1,7 +1,7 @@
 /**
- * Stores the embedded Postgres's export on the drives, regularly and when something has changed. It is one copy on one disk
- * otherwise. The newest two are kept. What the newest one still names is not removed from the drives before the next one is
- * there: restored from it, every object that it lists can be read.
+ * Stores the embedded Postgres's export on the drives, regularly while something changes and once more. It is one copy on one
+ * disk otherwise. The newest two are kept. What the newest one still names is not removed from the drives before the next one
+ * is there: restored from it, every object that it lists can be read. What was re-encoded waits for both.
  */
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
@@ -63,7 +63,8 @@ const RETRY_MS = 60_000
 
 export function metadataExports({ native, metadata, logger, drives, source, periodMs, now = Date.now }: MetadataExportOptions): MetadataExports {
   let dueMs = now() + Math.min(FIRST_MS, periodMs)
-  let seen: string | null = null
+  /** What the databases were like for those that are kept, newest first. */
+  let marks: string[] = []
   let stored: StoredExport[] = []
   // one at a time, also where an operator asks for one
   let turn: Promise<unknown> = Promise.resolve()
@@ -125,7 +126,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
     const gone = [made, ...stored].slice(KEPT)
     await remember([made, ...stored].slice(0, KEPT))
     for (const { blobId } of gone.flatMap(({ blobs }) => blobs)) await metadata.dropBlob(SYSTEM_BUCKET, blobId)
-    seen = mark
+    marks = [mark, ...marks].slice(0, KEPT)
     dueMs = now() + periodMs
     logger.info({ export: made.id, bytes: bytesOf(made) }, 'the export of the metadata is stored on the drives')
     return made
@@ -141,7 +142,9 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
           return false
         }
         dueMs = now() + Math.min(RETRY_MS, periodMs)
-        if (seen !== null && (await source.changeMark()) === seen) {
+        // after a change one more than the first: removal waits for the older one, too, to know of it
+        const mark = await source.changeMark()
+        if (marks.length === KEPT && marks.every((one) => one === mark)) {
           dueMs = now() + periodMs
           count(progress, 'unchanged')
           return false

@@ -164,6 +164,9 @@ test('an export is stored a minute after the start, then once a period if someth
     assert.equal(counters['stored'], stored + i)
     atMs += PERIOD_MS
   }
+  await round(atMs)
+  atMs += PERIOD_MS
+  assert.equal(counters['stored'], stored + 4, 'the older one knows of the last change then')
   assert.equal(exports.status().stored.length, 2)
   assert.equal((await one.metadata.keptBlobs(SYSTEM_BUCKET)).length, 2)
   const known = exports.status().stored.map(({ id }) => id)
