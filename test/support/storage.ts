@@ -36,7 +36,7 @@ export interface StorageRig {
   put(bucket: Bucket, key: string, data: Buffer, encryption?: RequestedEncryption): Promise<void>
   get(bucket: Bucket, key: string, readKey?: ReadKey): Promise<Buffer>
   /** A store of another gateway thread: caches of its own, the same drives and database. */
-  thread(metadata?: ObjectMetadata): { store: AnvilObjectStore; groups: PlacementGroups }
+  thread(metadata?: ObjectMetadata, native?: Native): { store: AnvilObjectStore; groups: PlacementGroups }
   stop(): Promise<void>
 }
 
@@ -64,9 +64,9 @@ export async function startStorage(drives: number): Promise<StorageRig> {
     open.add(driveId)
     look()
   }
-  const thread: StorageRig['thread'] = (own = metadata) => {
-    const groups = new PlacementGroups({ metadata: own, native, view: () => view, erasureCode: 'auto', allowUnprotectedWrites: false })
-    return { groups, store: new AnvilObjectStore({ native, groups, etag: 'md5', metadata: own, keys, directory: {} as Directory, runningReads }) }
+  const thread: StorageRig['thread'] = (own = metadata, addon = native) => {
+    const groups = new PlacementGroups({ metadata: own, native: addon, view: () => view, erasureCode: 'auto', allowUnprotectedWrites: false })
+    return { groups, store: new AnvilObjectStore({ native: addon, groups, etag: 'md5', metadata: own, keys, directory: {} as Directory, runningReads }) }
   }
   const { groups, store } = thread()
   const rig: StorageRig = {

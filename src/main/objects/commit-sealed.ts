@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { AnvilError } from '../../shared/errors.ts'
 import type { BucketId, DriveId } from '../../shared/ids.ts'
 import { nativeError } from '../../shared/native.ts'
-import type { BlobLayout } from '../metadata/contract.ts'
+import type { BlobLayout, PlacementGroup } from '../metadata/contract.ts'
 import type { GroupLease } from '../placement/groups.ts'
 import type { BodyWriterOptions, WrittenBody } from './body-writer.ts'
 
@@ -28,8 +28,10 @@ const MAX_ATTEMPTS = 3
 const REFUSALS: readonly unknown[] = ['placement-group-closed', 'condemned']
 /** Stored bytes are moved as they are. */
 const NO_KEY = Buffer.alloc(0)
-/** For the drives' states to catch up with what the write has met, and for memory to be had. */
+/** For the drives' states to catch up with what the write has met. */
 const PATIENCE_MS = 10_000
+/** From the first try on: for memory to be had, and for members that do not answer just now. */
+const TRY_MS = 10_000
 const LOOK_AGAIN_MS = 100
 
 /** @throws AnvilError what `write` throws, or what kept the bytes from being moved */
@@ -67,8 +69,10 @@ async function intoAnotherGroup({ native, groups }: Storage, { bucketId, encrypt
   if (!from.belowQuorum) await groups.retire(blob.pgId)
   const failed = new Set(from.belowQuorum ? from.missing.map(({ index }) => old.members[index]!) : [])
   const deadline = performance.now() + PATIENCE_MS
+  let tryUntil = Infinity
   for (;;) {
     const lease = await livingGroup(groups, blob, failed, deadline)
+    tryUntil = Math.min(tryUntil, performance.now() + TRY_MS)
     const pgId = lease.group.id
     try {
       const left = await native.reencodeBlob({ ...blob, bucketId, encrypted, dataKey: NO_KEY }, pgId)
@@ -78,11 +82,29 @@ async function intoAnotherGroup({ native, groups }: Storage, { bucketId, encrypt
     } catch (cause) {
       lease.release()
       const error = nativeError(cause)
-      // the upload was admitted: it waits for memory as long as it may
-      if (!AnvilError.is(error, 'SlowDown') || performance.now() > deadline) throw error
+      if (performance.now() > tryUntil || !(await mayPass(native, error, { ...blob, bucketId }, old.members.filter((drive) => !failed.has(drive)), old))) throw error
       await sleep(LOOK_AGAIN_MS)
     }
   }
+}
+
+/**
+ * Whether the same may go well a moment later. The upload was admitted, so it waits for memory. Hosts without processor time
+ * for a second, which is how members come to be left out, are back a second later; what is no more on its drives is not.
+ */
+async function mayPass(
+  native: Storage['native'], error: AnvilError, blob: BlobLayout & { bucketId: BucketId }, holders: readonly DriveId[], { k, members }: PlacementGroup,
+): Promise<boolean> {
+  if (AnvilError.is(error, 'SlowDown') || AnvilError.is(error, 'InsufficientRedundancy')) return true
+  if (!AnvilError.is(error, 'ShardsUnavailable')) return false
+  const mayHave = await Promise.all(holders.map(async (driveId) => {
+    try {
+      return (await native.hasShards(driveId, [{ ...blob, index: members.indexOf(driveId) }]))[0]
+    } catch {
+      return true // it does not answer: nobody knows
+    }
+  }))
+  return mayHave.filter(Boolean).length >= k
 }
 
 /**

@@ -6,6 +6,7 @@ import { unspecifiedBody } from '../../../src/main/objects/body-writer.ts'
 import type { PutObjectRequest } from '../../../src/main/objects/contract.ts'
 import type { DriveId } from '../../../src/shared/ids.ts'
 import { MIB } from '../../../src/shared/limits.ts'
+import type { Native } from '../../../src/shared/native.ts'
 import { bytes } from '../../support/bytes.ts'
 import { feed, startStorage, type StorageRig } from '../../support/storage.ts'
 
@@ -26,8 +27,8 @@ const putting = (bucket: Bucket, size: number): PutObjectRequest => ({
 })
 
 /** Feeds a body whose second half comes when `gone` drives are away. */
-async function put(bucket: Bucket, data: Buffer, gone: number): Promise<unknown> {
-  const sink = await rig.store.putObject(putting(bucket, data.length))
+async function put(bucket: Bucket, data: Buffer, gone: number, store = rig.store): Promise<unknown> {
+  const sink = await store.putObject(putting(bucket, data.length))
   const half = data.length / 2
   try {
     for (let at = 0; at < half; at += 64 * 1024) if (!sink.write(data.subarray(at, Math.min(half, at + 64 * 1024)))) await sink.drained()
@@ -61,3 +62,25 @@ for (const [what, size] of [['of many stripes', 16 * MIB], ['of one stripe', 100
     assert.deepEqual(rig.groups.inUse, [])
   })
 }
+
+test('a third drive that does not answer for a moment, just when the body is to be read again, is waited for', async () => {
+  const bucket = await rig.bucket()
+  const data = bytes(MIB, 3)
+  const third = drives[2]!
+  let tries = 0
+  const native: Native = {
+    ...rig.native,
+    async reencodeBlob(...blob) {
+      if (++tries > 1) return rig.native.reencodeBlob(...blob)
+      await rig.native.closeDrive(third)
+      try {
+        return await rig.native.reencodeBlob(...blob)
+      } finally {
+        await rig.openDrive(third)
+      }
+    },
+  }
+  await put(bucket, data, 2, rig.thread(rig.metadata, native).store)
+  assert.equal(tries, 2)
+  assert.deepEqual(await rig.get(bucket, 'key'), data)
+})
