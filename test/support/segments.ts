@@ -99,9 +99,15 @@ function headerChecksum({ drive, epoch, salt }: Place, offset: number, header: B
   return Buffer.from(sum).swap64()
 }
 
-/** The bytes of a file at a place; shorter at its end. */
+/** The bytes of a file at a place; shorter at its end, none when it is gone. */
 export function bytesAt(file: string, offset: number, length: number): Buffer {
-  const fd = openSync(file, 'r')
+  let fd: number
+  try {
+    fd = openSync(file, 'r')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return Buffer.alloc(0)
+    throw error
+  }
   try {
     const bytes = Buffer.alloc(Math.max(0, Math.min(length, fstatSync(fd).size - offset)))
     readSync(fd, bytes, 0, bytes.length, offset)

@@ -49,21 +49,30 @@ export class Ledger {
        WHERE pid = $1 AND (extract(epoch FROM backend_start) * 1000000)::int8 = $2`,
       [backend.pid, backend.startUs],
     )
-    // Waits for a transaction that has inserted the same id and not yet ended.
-    await this.#pool.query(
-      `INSERT INTO commit_batches (batch_id, created_ms, pid, backend_start_us, committed)
-       VALUES ($1, floor(extract(epoch FROM now()) * 1000)::int8, $2, $3, false) ON CONFLICT (batch_id) DO NOTHING`,
-      [id, backend.pid, backend.startUs],
-    )
-    const [row] = await this.#pool.query<LedgerRow>('SELECT committed, modified_ms, ords, codes, vals FROM commit_batches WHERE batch_id = $1', [id])
-    if (row === undefined) throw new Error(`commit_batches lost ${id}`)
+    const row = await this.#outcome(id, backend)
+    if (row === null) return { committed: false }
     const [committed, modifiedMs, ords, codes, values] = row
-    // The aborted row stays: `tidy` removes it once that server process is gone.
     if (!committed) return { committed: false }
     // Committed here is not yet on the standby that synchronous_standby_names may ask for; a later commit that is says so.
     await this.#pool.query('UPDATE commit_batches SET created_ms = created_ms WHERE batch_id = $1', [id])
     this.acknowledge([id])
     return { committed: true, outcome: { modifiedMs: modifiedMs ?? 0, ords: ords ?? [], codes: codes ?? [], values: values ?? [] } }
+  }
+
+  /** The row of a transaction that has ended; null: it was aborted just now. That row stays until `tidy`, of any node, finds the server process gone. */
+  async #outcome(id: string, backend: Backend): Promise<LedgerRow | null> {
+    for (;;) {
+      // Waits for a transaction that has inserted the same id and not yet ended.
+      const inserted = await this.#pool.query(
+        `INSERT INTO commit_batches (batch_id, created_ms, pid, backend_start_us, committed)
+         VALUES ($1, floor(extract(epoch FROM now()) * 1000)::int8, $2, $3, false) ON CONFLICT (batch_id) DO NOTHING RETURNING committed`,
+        [id, backend.pid, backend.startUs],
+      )
+      if (inserted.length > 0) return null
+      const [row] = await this.#pool.query<LedgerRow>('SELECT committed, modified_ms, ords, codes, vals FROM commit_batches WHERE batch_id = $1', [id])
+      // None: it was the aborted row of an insert of ours whose answer was lost, and has been tidied since. Committed ones are kept for long.
+      if (row !== undefined) return row
+    }
   }
 
   /** Deletes rows that nobody can need: acknowledged ones, and those whose server process is gone. */

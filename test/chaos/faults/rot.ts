@@ -14,6 +14,7 @@ import { type Fault, freeNodes } from './fault.ts'
 
 const PATIENCE_MS = 240_000
 const SHARDS = 48
+const SHOWN = 5
 /** Tries of one read: others keep the machine busy. */
 const TRIES = 3
 
@@ -95,8 +96,9 @@ async function untilGood(stage: Stage, drive: string, rotten: readonly RottenSha
       bad = stillRotten(drive, rotten).filter((one) => wanted.has(shardName(one)))
       return bad.length === 0
     }, { timeoutMs: PATIENCE_MS, everyMs: 3000 })
-  } catch {
-    stage.findings.add('rot that was not made good', `${bad.length}: ${bad.slice(0, 5).map((one) => `${shardName(one)} (${one.decay})`).join(', ')}`)
+  } catch (error) {
+    const names = bad.slice(0, SHOWN).map((one) => `${shardName(one)} (${one.decay})`)
+    stage.findings.add('rot that was not made good', `${bad.length}: ${names.join(', ')} ${(error as Error).message.slice(0, 1000)}`)
   }
 }
 

@@ -147,8 +147,16 @@ async function writerSession(): Promise<{ session: Session; send(batchId: string
   }
 }
 
-async function ledger(): Promise<{ settle: Ledger['settle']; tidy: Ledger['tidy']; close(): Promise<void> }> {
-  const pool = new Pool({
+/** @param afterInsert done whenever the ledger has inserted an aborted row */
+async function ledger(afterInsert?: () => Promise<void>): Promise<{ settle: Ledger['settle']; tidy: Ledger['tidy']; close(): Promise<void> }> {
+  class Interrupted extends Pool {
+    override async query<Row extends unknown[]>(text: string, ...rest: unknown[]): Promise<Row[]> {
+      const rows = await super.query<Row>(text, ...(rest as [unknown[]]))
+      if (text.includes('INSERT INTO commit_batches')) await afterInsert?.()
+      return rows
+    }
+  }
+  const pool = new Interrupted({
     config: t.postgres.config, logger: silent, statementTimeoutMs: 5000, lockTimeoutMs: 5000, answerTimeoutMs: 5000, connectTimeoutMs: 5000,
     pipeline: false, setup: '', size: 2, waitMs: 5000, onConnect() {},
   })
@@ -178,6 +186,18 @@ test('a batch that arrives after it was settled as aborted has no effect; its ro
   }
   assert.equal(await rows(), 0)
   await close()
+})
+
+test('another node tidies the row of a batch just when it is settled as aborted: its server process is gone, as after a crash of Postgres', async () => {
+  const tidier = await ledger()
+  const { settle, close } = await ledger(() => tidier.tidy(0))
+  const { session } = await writerSession()
+  const { backend } = session
+  await session.end()
+  for (let i = 0; i < 100 && (await t.sql('SELECT 1 FROM pg_stat_activity WHERE pid = $1', [backend.pid])).length > 0; i++) await sleep(10)
+  assert.deepEqual(await settle(randomUUID(), backend), { committed: false })
+  await close()
+  await tidier.close()
 })
 
 test('a batch that waits for a lock when it is settled ends without effect', async () => {
