@@ -48,12 +48,12 @@ impl ShardTarget for LocalTarget {
         Box::pin(async move {
             // The index may have to be read from the drive.
             let looking = tokio::task::spawn_blocking(move || {
-                let sealed = |key| store.has(key).is_some_and(|state| state.sealed);
-                shards.iter().map(sealed).collect()
+                let sealed = |key| Ok(store.has(key)?.is_some_and(|state| state.sealed));
+                shards.iter().map(sealed).collect::<ShardResult<_>>()
             });
             looking
                 .await
-                .map_err(|error| ShardError::Io(error.to_string()))
+                .map_err(|error| ShardError::Io(error.to_string()))?
         })
     }
 }

@@ -75,7 +75,7 @@ async fn write(stress: Arc<Stress>, writer: u64) {
                 }
                 drop(sealing);
                 stress.given_up.fetch_add(1, Relaxed);
-                let state = stress.store.has(&key(number));
+                let state = stress.store.has(&key(number)).expect("asked");
                 if state.is_some_and(|state| state.sealed) {
                     check(&stress.store, number, blocks).await;
                 }

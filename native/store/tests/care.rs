@@ -230,3 +230,13 @@ async fn compaction_gives_room_back_while_others_read_and_write() {
         store.close().await;
     }
 }
+
+#[tokio::test]
+async fn a_word_of_failure_that_cannot_be_read_is_no_word_that_all_is_well() {
+    let (folder, store) = new_drive();
+    drop(store);
+    // A folder of that name cannot be opened as a file.
+    std::fs::create_dir(folder.path().join("failed")).expect("made");
+    let opened = DriveStore::open(options(folder.path()));
+    assert!(opened.is_err(), "opened all the same");
+}

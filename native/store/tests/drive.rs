@@ -39,7 +39,7 @@ async fn streaming_shards_are_there_when_sealed_and_gone_when_not() {
         sealed.append(block(number, len)).await.expect("written");
         dropped.append(block(number, len)).await.expect("written");
     }
-    assert!(!store.has(&key(1)).expect("known").sealed);
+    assert!(!store.has(&key(1)).expect("asked").expect("known").sealed);
     let (page, _) = store.list(None, 10, u64::MAX).expect("a page");
     assert_eq!(
         page.iter().map(|shard| shard.sealed).collect::<Vec<_>>(),
@@ -54,7 +54,7 @@ async fn streaming_shards_are_there_when_sealed_and_gone_when_not() {
     );
     sealed.seal().await.expect("sealed");
     drop(dropped);
-    assert!(store.has(&key(2)).is_none());
+    assert!(store.has(&key(2)).expect("asked").is_none());
     for reopened in [false, true] {
         let store = if reopened {
             store.close().await;
@@ -62,7 +62,7 @@ async fn streaming_shards_are_there_when_sealed_and_gone_when_not() {
         } else {
             store.clone()
         };
-        let state = store.has(&key(1)).expect("there");
+        let state = store.has(&key(1)).expect("asked").expect("there");
         assert_eq!(
             (state.sealed, state.blocks, state.bytes),
             (true, 5, 400_777)
@@ -145,12 +145,12 @@ async fn removal_and_generations_are_one() {
         store.delete(&[(key(0), 5), (key(1), 4)]).await,
         Err(StoreError::StaleGeneration { current: 5 })
     ));
-    assert!(store.has(&key(0)).is_some());
+    assert!(store.has(&key(0)).expect("asked").is_some());
     store
         .delete(&[(key(0), 5), (key(99), 5)])
         .await
         .expect("removed");
-    assert!(store.has(&key(0)).is_none());
+    assert!(store.has(&key(0)).expect("asked").is_none());
     assert!(matches!(
         store.read(&key(0), 5, 0, 0, 10).await,
         Err(StoreError::NotFound)
@@ -160,14 +160,14 @@ async fn removal_and_generations_are_one() {
         .delete(&[(other_index, 5)])
         .await
         .expect("nothing to do");
-    assert!(store.has(&key(1)).is_some());
+    assert!(store.has(&key(1)).expect("asked").is_some());
     store
         .read(&key(1), 9, 0, 0, 10)
         .await
         .expect("read, and the generation learnt");
     store.close().await;
     let (store, _) = open(folder.path());
-    assert!(store.has(&key(0)).is_none());
+    assert!(store.has(&key(0)).expect("asked").is_none());
     assert!(matches!(
         store.read(&key(1), 8, 0, 0, 10).await,
         Err(StoreError::StaleGeneration { current: 9 })
@@ -193,7 +193,7 @@ async fn a_shard_removed_while_it_is_written_cannot_be_sealed() {
     writer.append(block(1, 1000)).await.expect("written");
     store.delete(&[(key(1), 1)]).await.expect("removed");
     assert!(matches!(writer.seal().await, Err(StoreError::NotFound)));
-    assert!(store.has(&key(1)).is_none());
+    assert!(store.has(&key(1)).expect("asked").is_none());
 }
 
 #[tokio::test]
@@ -230,7 +230,7 @@ async fn the_index_is_rebuilt_from_the_segments() {
         let (store, report) = open(folder.path());
         assert!(report.index_rebuilt);
         assert_eq!(store.stats().shards, 50);
-        assert!(store.has(&key(10)).is_none());
+        assert!(store.has(&key(10)).expect("asked").is_none());
         assert_eq!(
             store.read(&key(49), 2, 0, 0, 3000).await.expect("read"),
             block(49, 3000).data

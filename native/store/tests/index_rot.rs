@@ -1,4 +1,4 @@
-//! Bits of the index file that turn while the drive is closed: the log is the truth, so nothing may be missing, or come back.
+//! Bits of the index file that turn: the log is the truth, so nothing may be missing, or come back.
 
 mod support;
 
@@ -85,4 +85,26 @@ async fn a_bit_that_turned_anywhere_in_the_index_loses_nothing() {
         drop(store);
     }
     assert!(rebuilt > 0, "no flip hit what counts");
+}
+
+/// Of a file that is so short nothing but its header can be read.
+const HEADER_BYTES: u64 = 4096;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_cannot_be_read_says_of_no_shard_that_it_is_not_there() {
+    let (folder, store) = new_drive();
+    fill(&store).await;
+    drop(store);
+    let (store, _) = open(folder.path());
+    let path = folder.path().join("index.redb");
+    let file = fs::File::options().write(true).open(&path).expect("opened");
+    file.set_len(HEADER_BYTES).expect("cut off");
+    for number in SMALL.chain(LARGE) {
+        if let Ok(held) = store.has(&key(number)) {
+            assert_eq!(held.is_none(), is_removed(number), "shard {number}");
+        }
+    }
+    let asked = store.has(&key(SMALL.start));
+    assert!(asked.is_err(), "the index is read nowhere: {asked:?}");
+    store.list(None, 10, u64::MAX).expect_err("no page of it");
 }

@@ -98,8 +98,11 @@ impl Core {
 
 /// Refuses a drive on which an earlier process left word of a failure.
 pub(super) fn refuse_failed(disk: &dyn Disk) -> Result<()> {
-    let Ok(file) = disk.open(FAILED_FILE) else {
-        return Ok(());
+    let file = match disk.open(FAILED_FILE) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Not known to be there is not known to be absent.
+        Err(error) => return Err(error.into()),
     };
     let mut text = vec![0; 1024];
     let read = file.read_at(&mut text, 0).unwrap_or(0);

@@ -10,23 +10,24 @@ use crate::types::{Result, ShardKey, ShardRecord, ShardState, StoreError};
 const LOOKED_AT: usize = 4096;
 
 impl Core {
-    pub fn has(&self, key: &ShardKey) -> Option<ShardState> {
-        if let Ok(Some(entry)) = self.index.read().lookup(key) {
-            return Some(ShardState {
+    /// What there is of a shard, by the index. An error is no word of whether it is there.
+    pub fn has(&self, key: &ShardKey) -> Result<Option<ShardState>> {
+        if let Some(entry) = self.index.read().lookup(key)? {
+            return Ok(Some(ShardState {
                 sealed: true,
                 blocks: entry.blocks,
                 bytes: entry.bytes,
-            });
+            }));
         }
         let streams = self.streams.lock();
         let open = streams
             .values()
-            .find(|open| open.key == *key && !open.removed)?;
-        Some(ShardState {
+            .find(|open| open.key == *key && !open.removed);
+        Ok(open.map(|open| ShardState {
             sealed: false,
             blocks: open.blocks,
             bytes: open.bytes,
-        })
+        }))
     }
 
     /// At most `limit` shards behind `cursor` in key order that were sealed before `before_ms`, or begun before it and are being

@@ -225,8 +225,8 @@ impl DriveStore {
         }
     }
 
-    /// Index only, no read of the data.
-    pub fn has(&self, key: &ShardKey) -> Option<ShardState> {
+    /// Index only, no read of the data. An error is no word of whether the shard is there.
+    pub fn has(&self, key: &ShardKey) -> Result<Option<ShardState>> {
         self.0.shared.core.has(key)
     }
 
