@@ -39,7 +39,7 @@ export class NodeLease {
     this.#options = options
   }
 
-  /** @throws Error when another live process holds the lease of this node */
+  /** May be tried again. @throws Error when another live process holds the lease of this node */
   async start(): Promise<void> {
     const { metadata, node, stateDir } = this.#options
     await metadata.registerNode(node, LEASE_MS)
@@ -53,7 +53,7 @@ export class NodeLease {
    * a crash in between leaves no lease of a process that the file does not know.
    */
   #rememberProcess(file: string): string[] {
-    const earlier = (readPrivateFile(file) ?? '').split('\n').filter((id) => id !== '').slice(0, MAX_EARLIER_PROCESSES)
+    const earlier = (readPrivateFile(file) ?? '').split('\n').filter((id) => id !== '' && id !== this.#options.processId).slice(0, MAX_EARLIER_PROCESSES)
     writePrivateFile(file, `${[this.#options.processId, ...earlier].join('\n')}\n`)
     return earlier
   }

@@ -18,7 +18,7 @@ import { clusterStatusSource } from './cluster-status.ts'
 import type { StatusSource } from './grpc/cluster-service.ts'
 import { startGrpcServer, type GrpcServer } from './grpc/server.ts'
 import { embeddedExports } from './embedded-exports.ts'
-import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
+import { createGatewayRuntime, openStorageRuntime, whileMetadataAway, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
 import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
 import type { ClusterDrives } from './cluster/cluster-drives.ts'
@@ -115,14 +115,16 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     hear(event)
   }
   const storageInput = { config, global: databases.global, regional: databases.regional }
-  const storage = began('storage', await openStorageRuntime(storageInput, { thread: 'main', native, logger, view, changed }), (part) => part.close())
-  await storage.metadata.claimDeployment(databases.deploymentId, config.region)
+  const storage = began('storage', await openStorageRuntime(storageInput, { thread: 'main', native, logger, view, changed }, options.signal), (part) => part.close())
+  // a database that goes away while the node starts is waited for, as before the start
+  const waiting = <T>(step: () => Promise<T>): Promise<T> => whileMetadataAway(databases.regional, logger, options.signal, step)
+  await waiting(() => storage.metadata.claimDeployment(databases.deploymentId, config.region))
   const workers = began('worker pool', startWorkerPool(native, config.workers, logger), (part) => part.close())
 
   const drives = began('drives', new LocalDrives({
     native, metadata: storage.metadata, logger, stateDir: config.stateDir, paths: config.dataDirs, deploymentId: databases.deploymentId, nodeId,
   }), (part) => part.stop())
-  await drives.start()
+  await waiting(() => drives.start())
 
   const peerOptions = { config, identity, processId, deploymentId: databases.deploymentId, plane: native, logger }
   const peerPort = began('peer port', await openPeerPort(peerOptions), (part) => part.close())
@@ -136,7 +138,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     wanted: () => storage.groups.wanted(),
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
-  await lease.start()
+  await waiting(() => lease.start())
   const joined = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
   const { membership, transport, drives: cluster } = joined
   membership.on('event', hear)
@@ -158,7 +160,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
   }), logger)
   const host: GatewayHost = { thread: 'main', native, logger, view, changed, health: () => health.live(), ready: () => health.readiness() }
   const http = config.gatewayThreads > 0 && config.http.port === 0 ? { ...config.http, port: await anyPort(config.http.host) } : config.http
-  const serving = gateways = began('gateways', await openGateways({ ...config, http }, databases, storage, host, { onFailure: fail, onChange: changed }), async (part) => {
+  const serving = gateways = began('gateways', await openGateways({ ...config, http }, databases, storage, host, { onFailure: fail, onChange: changed }, options.signal), async (part) => {
     draining = true
     await part.drain(DRAIN_MS)
     await part.close()
@@ -209,7 +211,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
 
   began('admin socket', await openAdminSocket(config.stateDir, adminRoutes(native, drives, storage, background, health, joined, { embedded: databases.embedded, exports }, changed), logger), (part) => part.close())
   await requireFreePort(http)
-  await joined.found()
+  await waiting(() => joined.found())
   const { port } = await serving.listen()
   // requests end before what serves them: drained first, although the gateways were made before other parts
   const stop = async (): Promise<void> => {
@@ -275,11 +277,11 @@ const nodeName = (membership: Membership) => (nodeId: string): string => {
 }
 
 async function openGateways(
-  config: Config, databases: PreparedDatabases, storage: StorageRuntime, host: GatewayHost, listeners: ThreadListeners,
+  config: Config, databases: PreparedDatabases, storage: StorageRuntime, host: GatewayHost, listeners: ThreadListeners, signal: AbortSignal | undefined,
 ): Promise<Gateways> {
   if (config.gatewayThreads === 0) return mainThreadGateways(createGatewayRuntime(config, storage, host))
   const view: NodeView = { drives: host.view(), health: host.health(), ready: host.ready() }
-  return threadGateways(config.gatewayThreads, { config, global: databases.global, regional: databases.regional, view }, listeners)
+  return threadGateways(config.gatewayThreads, { config, global: databases.global, regional: databases.regional, view }, listeners, signal)
 }
 
 /** Keeps the gateways' view of drives and health up to date. */

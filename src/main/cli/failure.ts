@@ -1,5 +1,6 @@
 /** How commands fail: one line on standard error where the operator can mend it, everything where it is our mistake. */
 import { CommanderError } from 'commander'
+import { AnvilError } from '../../shared/errors.ts'
 import { DeploymentError } from '../directory/deployment.ts'
 import { AdminError } from '../directory/admin-error.ts'
 import { NoDeploymentError } from '../config/load-node-config.ts'
@@ -34,11 +35,14 @@ export function report(error: unknown): number {
     process.stderr.write(`anvil: ${String(error)}\n`)
     return EXIT_FAILURE
   }
-  const plain = FOR_THE_OPERATOR.some((kind) => error instanceof kind) || isUnavailable(error) || sqlState(error) !== null || 'syscall' in error
+  const plain = namesSetting(error) || FOR_THE_OPERATOR.some((kind) => error instanceof kind) || isUnavailable(error) || sqlState(error) !== null || 'syscall' in error
   const text = plain ? withoutSecrets(error.message || String((error as NodeJS.ErrnoException).code)) : (error.stack ?? error.message)
   process.stderr.write(`anvil: ${text}\n`)
   return EXIT_FAILURE
 }
+
+/** Whether it says which setting is wrong. */
+const namesSetting = (error: Error): boolean => AnvilError.is(error) && /^[A-Z_]+_URL: /.test(error.message)
 
 /** Errors of drivers and systems may quote a URL. */
 const withoutSecrets = (text: string): string => text.replace(/\/\/[^/\s@]+@/g, '//***@')

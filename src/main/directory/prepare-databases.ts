@@ -8,6 +8,7 @@ import type { Logger } from '../postgres/logger.ts'
 import { migrate, MIGRATIONS, SchemaError, schemaState } from '../postgres/migrate.ts'
 import { lockState } from '../postgres/state-lock.ts'
 import { EMBEDDED_DATABASES, startEmbeddedPostgres } from '../postgres/supervisor.ts'
+import { whileAway } from '../postgres/while-away.ts'
 import type { Credentials } from './credentials.ts'
 import { beginDeployment, checkKeys, DeploymentError, deploymentId, isRegionRegistered, offerEndpoint } from './deployment.ts'
 import { firstAppFile } from './first-app-file.ts'
@@ -151,21 +152,8 @@ function requireMigrated(which: 'global' | 'regional', config: ClientConfig, pen
 }
 
 /** Runs `work`, again and again while the database cannot be reached: it may start after this node. */
-async function reached<T>(config: ClientConfig, logger: Logger, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-  for (let saidMs = -Infinity; ; ) {
-    signal?.throwIfAborted()
-    try {
-      return await work()
-    } catch (error) {
-      if (error instanceof SchemaError || !isUnavailable(error)) throw error
-      if (performance.now() - saidMs > SAY_EVERY_MS) {
-        saidMs = performance.now()
-        logger.warn({ reason: (error as Error).message }, `waiting for the database ${describe(config)}`)
-      }
-    }
-    await sleep(RETRY_MS, undefined, { signal })
-  }
-}
+const reached = <T>(config: ClientConfig, logger: Logger, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> =>
+  whileAway({ what: describe(config), isAway: (error) => !(error instanceof SchemaError) && isUnavailable(error), logger, signal }, work)
 
 function keptApp(config: Config): PreparedDatabases['firstApp'] {
   const file = firstAppFile(config.stateDir)

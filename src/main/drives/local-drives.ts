@@ -61,10 +61,11 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     }
   }
 
-  /** Opens what is there; resolves when each path was tried once. */
+  /** Opens what is there; resolves when each path was tried once. May be tried again. @throws AnvilError MetadataUnavailable */
   async start(): Promise<void> {
-    for (const drive of this.#drives.values()) await this.#tryOpen(drive)
+    // first, so that no drive is opened only to be closed again while the database is away
     await this.#countDrives()
+    for (const drive of this.#drives.values()) if (drive.state === 'offline') await this.#tryOpen(drive)
     this.#readStates()
     const watch = (): void => {
       this.#timer = setTimeout(() => {
@@ -216,7 +217,11 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
       if (entry === undefined || drive.state === 'offline') continue
       drive.freeBytes = entry.freeBytes
       drive.totalBytes = entry.totalBytes
+      const isBack = drive.state === 'failed' && entry.state !== 'failed'
       this.#set(drive, entry.state, entry.reason)
+      if (!isBack) continue
+      this.#options.logger.info({ drive: drive.driveId, path: drive.path }, 'drive online again: its index has been rebuilt')
+      this.emit('online', drive.driveId!)
     }
   }
 

@@ -48,15 +48,22 @@ export interface ThreadListeners {
   onChange(event: ClusterEvent): void
 }
 
-/** @param data its config has the port that the threads share: no 0 */
-export async function threadGateways(count: number, data: Omit<ThreadData, 'thread'>, listeners: ThreadListeners): Promise<Gateways> {
+/**
+ * @param data its config has the port that the threads share: no 0
+ * @param signal ends the waiting for a database that is away
+ */
+export async function threadGateways(count: number, data: Omit<ThreadData, 'thread'>, listeners: ThreadListeners, signal?: AbortSignal): Promise<Gateways> {
   setUwsLimits()
   const threads = Array.from({ length: count }, (_, i) => new GatewayThread({ ...data, thread: `gateway-${i + 1}` }, listeners))
   const closeAll = async (): Promise<void> => {
     await Promise.all(threads.map((thread) => thread.close()))
   }
+  const abandoned = new Promise<never>((_, reject) => {
+    signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+  })
   try {
-    await Promise.all(threads.map((thread) => thread.created))
+    signal?.throwIfAborted()
+    await Promise.race([Promise.all(threads.map((thread) => thread.created)), abandoned])
   } catch (error) {
     await closeAll()
     throw error

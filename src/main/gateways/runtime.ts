@@ -5,6 +5,7 @@
  */
 import type { ClientConfig } from 'pg'
 import type { Logger } from 'pino'
+import { AnvilError } from '../../shared/errors.ts'
 import type { PgId } from '../../shared/ids.ts'
 import type { Native } from '../../shared/native.ts'
 import type { Config } from '../config/contract.ts'
@@ -17,6 +18,8 @@ import type { ClusterEvent } from '../membership/contract.ts'
 import { RunningReads } from '../objects/running-reads.ts'
 import { AnvilObjectStore } from '../objects/store.ts'
 import { PlacementGroups, type DriveView } from '../placement/groups.ts'
+import { describe } from '../postgres/connection.ts'
+import { whileAway } from '../postgres/while-away.ts'
 import { createKeyring, type Keyring } from '../secrets/keyring.ts'
 
 export interface GatewayInput {
@@ -59,12 +62,15 @@ export interface GatewayRuntime {
   drain(ms: number): Promise<void>
 }
 
-export async function openStorageRuntime(input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view' | 'thread' | 'changed'>): Promise<StorageRuntime> {
+/** Waits for a regional database that is away until `signal` ends that; the global one may stay away. */
+export async function openStorageRuntime(
+  input: GatewayInput, host: Pick<GatewayHost, 'native' | 'logger' | 'view' | 'thread' | 'changed'>, signal?: AbortSignal,
+): Promise<StorageRuntime> {
   const { config } = input
   const { native, logger } = host
   const keys = createKeyring(config.encryptionKeys)
   const metrics = createThreadMetrics(host.thread)
-  const metadata = await openObjectMetadata({ connection: input.regional, logger, onBatch: metrics.batch })
+  const metadata = await whileMetadataAway(input.regional, logger, signal, () => openObjectMetadata({ connection: input.regional, logger, onBatch: metrics.batch }))
   const directory = await openDirectory({ database: input.global, keyring: keys, cacheTtlMs: config.metadataCacheTtlMs, logger, onOwnChange: (change) => host.changed(change) }).catch(
     async (error: unknown) => {
       await metadata.close()
@@ -96,6 +102,10 @@ export async function openStorageRuntime(input: GatewayInput, host: Pick<Gateway
     },
   }
 }
+
+/** Runs a step of the start, again and again while the regional database is away. */
+export const whileMetadataAway = <T>(regional: ClientConfig, logger: Logger, signal: AbortSignal | undefined, step: () => Promise<T>): Promise<T> =>
+  whileAway({ what: describe(regional), isAway: (error) => AnvilError.is(error, 'MetadataUnavailable'), logger, signal }, step)
 
 export function createGatewayRuntime(config: Config, storage: StorageRuntime, host: GatewayHost): GatewayRuntime {
   const { metadata, directory, groups, keys } = storage

@@ -5,7 +5,7 @@ import { assert } from '../../shared/errors.ts'
 import { createLogger } from '../observability/logger.ts'
 import { reportUnhandledRejections } from '../observability/unhandled.ts'
 import type { FromThread, NodeView, ThreadData, ToThread } from './messages.ts'
-import { createGatewayRuntime, openStorageRuntime, type GatewayHost } from './runtime.ts'
+import { createGatewayRuntime, openStorageRuntime, type GatewayHost, type StorageRuntime } from './runtime.ts'
 
 assert(parentPort !== null, 'runs in a worker thread')
 const port = parentPort
@@ -21,8 +21,25 @@ const host: GatewayHost = {
   thread: data.thread, native: loadNative(), logger: createLogger(config.rustLog), view: () => view.drives, health: () => view.health, ready: () => view.ready,
   changed: (event) => send({ type: 'event', event }),
 }
-const storage = await openStorageRuntime({ config, global: data.global, regional: data.regional }, host)
+const storage = await openStorage()
 const runtime = createGatewayRuntime(config, storage, host)
+
+/** While the database is waited for, a thread hears nothing but its end. */
+async function openStorage(): Promise<StorageRuntime> {
+  const ending = new AbortController()
+  const hear = (message: ToThread): void => {
+    if (message.type === 'close') ending.abort()
+  }
+  port.on('message', hear)
+  try {
+    return await openStorageRuntime({ config, global: data.global, regional: data.regional }, host, ending.signal)
+  } catch (error) {
+    if (ending.signal.aborted) process.exit(0) // of a thread: it ends, and nothing else
+    throw error
+  } finally {
+    port.off('message', hear)
+  }
+}
 
 async function handle(message: ToThread): Promise<void> {
   switch (message.type) {

@@ -135,7 +135,13 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
   }, tidyEveryMs)
   timer?.unref()
 
-  pool.release(await pool.acquire())
+  try {
+    pool.release(await pool.acquire())
+  } catch (error) {
+    if (timer !== null) clearInterval(timer)
+    await Promise.all(pools.map((each) => each.close()))
+    throw error
+  }
 
   return {
     get: (bucketId, key) => reader.get(bucketId, key),
