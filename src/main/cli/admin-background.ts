@@ -48,11 +48,12 @@ export function addBackgroundCommands(admin: Command): void {
         task: task.name,
         state: task.state,
         now: task.now,
+        last: task.last,
         done: Object.entries(task.counters).map(([name, value]) => `${name} ${value}`).join(', '),
         failures: task.failures,
         error: task.lastError,
       }))
-      printRows(rows, ['task', 'state', 'now', 'done', 'failures', 'error'])
+      printRows(rows, ['task', 'state', 'now', 'last', 'done', 'failures', 'error'])
       if (background.removalPaused !== '') printLine(`removal is paused: ${background.removalPaused}`)
     })
   admin

@@ -23,6 +23,8 @@ export interface BackgroundTask {
 
 export interface TaskStatus extends Progress {
   name: string
+  /** What it did, or waited for, when its last round ended: a round may be too short to be seen. */
+  last: string
   state: 'idle' | 'running' | 'paused'
   rounds: number
   failures: number
@@ -50,7 +52,7 @@ export class BackgroundWork {
 
   start(task: BackgroundTask): void {
     const status: TaskStatus = {
-      name: task.name, state: 'idle', rounds: 0, failures: 0, lastError: '', lastRoundMs: null, now: '', counters: {},
+      name: task.name, state: 'idle', rounds: 0, failures: 0, lastError: '', lastRoundMs: null, now: '', last: '', counters: {},
     }
     const entry: Running = { status, task, loop: Promise.resolve(), wake: () => {} }
     entry.loop = this.#loop(entry)
@@ -92,6 +94,7 @@ export class BackgroundWork {
         pauseMs = RETRY_MS
       }
       status.state = 'idle'
+      status.last = status.now
       status.now = ''
       if (!signal.aborted) await this.#pause(entry, pauseMs)
     }
