@@ -41,3 +41,11 @@ it('a node that has prepared its databases waits for the regional one, and says 
   proxy.refusing = false
   await node.untilReady()
 })
+
+it('a node that is stopped holds no lease of background work any more', async () => {
+  const { first } = cluster
+  const leases = () => cluster.sql<{ name: string }>('SELECT name FROM leases')
+  await until('it has one', async () => (await leases()).some(({ name }) => name === 'placement groups'), { timeoutMs: 60_000 })
+  assert.equal((await first.stop()).code, 0, first.logTail())
+  assert.deepEqual(await leases(), [])
+})

@@ -133,6 +133,8 @@ export function startMaintenance(options: MaintenanceOptions): Maintenance {
     async stop() {
       await work.stop()
       await damage.stop()
+      // another node goes on at once; with the database away they run out by themselves
+      if (metadata.health().state === 'ok') await metadata.releaseLeases(cluster.processId)
     },
   }
 }

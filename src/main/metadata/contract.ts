@@ -387,6 +387,8 @@ export interface ObjectMetadata {
   drives(): Promise<DriveRecord[]>
   /** Takes or renews a named lease: true when `holder` has it for `leaseMs` from now. For economy; safety never rests on it. */
   lease(name: string, holder: string, leaseMs: number): Promise<boolean>
+  /** Ends all leases of a holder that stops: others need not wait until they run out. */
+  releaseLeases(holder: string): Promise<void>
   /** Marks the database as this deployment's and region's. @throws AnvilError InvalidRequest when it is another's */
   claimDeployment(deploymentId: DeploymentId, region: string): Promise<void>
 

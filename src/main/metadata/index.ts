@@ -200,6 +200,7 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     setDriveState: (driveId, state) => nodes.setDriveState(driveId, state),
     drives: () => nodes.drives(),
     lease: (name, holder, leaseMs) => nodes.lease(name, holder, leaseMs),
+    releaseLeases: (holder) => nodes.releaseLeases(holder),
     claimDeployment: (deploymentId, region) => claimDeployment(pool, deploymentId, region),
 
     identity: () => identity.identity(),

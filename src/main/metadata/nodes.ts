@@ -124,6 +124,10 @@ export class Nodes {
     return rows.length === 1
   }
 
+  async releaseLeases(holder: string): Promise<void> {
+    await this.#pool.query('DELETE FROM leases WHERE holder = $1', [holder])
+  }
+
   /** Leases that ended long ago, such as those of groups whose move is done. */
   async tidyLeases(): Promise<void> {
     await this.#pool.query(`DELETE FROM leases WHERE until_ms < ${CLOCK_MS} - $1`, [ENDED_LEASES_KEPT_MS])
