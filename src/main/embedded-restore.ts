@@ -7,7 +7,7 @@ import { adoptMovedShards } from './maintenance/moved-shards.ts'
 import { readStoredExport, storedExports, storedExportsOf, type StoredExport } from './maintenance/stored-exports.ts'
 import { openObjectMetadata } from './metadata/index.ts'
 import { DamagedExport } from './metadata/transfer/format.ts'
-import { importMetadata, verifyExport, type ImportCheck, type Imported } from './metadata/transfer/import.ts'
+import { importMetadata, isUnsettled, settled, verifyExport, type ImportCheck, type Imported } from './metadata/transfer/import.ts'
 import { SYSTEM_BUCKET, type DriveId, type PgId } from '../shared/ids.ts'
 import { nativeErrorKind, type Native } from '../shared/native.ts'
 
@@ -42,11 +42,29 @@ export async function restoreEmbedded(options: EmbeddedRestoreOptions): Promise<
   const whole = await newestWhole(options, exports)
   if (whole === null) return null
   const imported = await importStored(options, whole)
+  return { ...imported, isOlder: whole !== exports[0], adopted: await settle({ native, drives, databases }, exports) }
+}
+
+type Settling = Pick<EmbeddedRestoreOptions, 'native' | 'drives' | 'databases'>
+
+/**
+ * A restore that was cut off after its rows were committed goes on to its end: without that, groups name drives that hold
+ * nothing any more. To be called before anything else uses the rows. Answers as `Restored.adopted`; null when there is
+ * nothing to finish.
+ */
+export async function finishRestore(options: Settling & Pick<EmbeddedRestoreOptions, 'warn'>): Promise<number | null> {
+  if (!(await isUnsettled(options.databases))) return null
+  return settle(options, storedExports(options.native, options.drives.filter((driveId) => isReadable(options, driveId))))
+}
+
+/** Brings the rows to what the drives hold. */
+async function settle({ native, drives, databases }: Settling, exports: readonly StoredExport[]): Promise<number> {
   const metadata = await openObjectMetadata({ connection: databases.regional, logger: quiet })
   try {
     await keepRows(metadata, exports)
     const adopted = await adoptMovedShards({ native, metadata, drives })
-    return { ...imported, isOlder: whole !== exports[0], adopted }
+    await settled(databases)
+    return adopted
   } finally {
     await metadata.close()
   }
@@ -72,6 +90,7 @@ function importStored({ native, drives, deploymentId, databases, check }: Embedd
   const leastTimeline = Math.max(0, ...timelines) + 1
   return importMetadata(databases, readStoredExport(native, stored), {
     leastTimeline,
+    unsettled: true,
     check: async (of, client) => {
       if (of.deploymentId !== deploymentId) throw new DamagedExport(`the export is of deployment ${of.deploymentId}, the drives are of ${deploymentId}`)
       await check(of, client)
@@ -92,7 +111,7 @@ async function keepRows(metadata: Awaited<ReturnType<typeof openObjectMetadata>>
   }
 }
 
-function isReadable({ native, warn }: EmbeddedRestoreOptions, driveId: DriveId): boolean {
+function isReadable({ native, warn }: Pick<EmbeddedRestoreOptions, 'native' | 'warn'>, driveId: DriveId): boolean {
   try {
     storedExportsOf(native, driveId)
     return true

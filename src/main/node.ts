@@ -18,6 +18,7 @@ import { clusterStatusSource } from './cluster-status.ts'
 import type { StatusSource } from './grpc/cluster-service.ts'
 import { startGrpcServer, type GrpcServer } from './grpc/server.ts'
 import { embeddedExports } from './embedded-exports.ts'
+import { finishRestore } from './embedded-restore.ts'
 import { createGatewayRuntime, openStorageRuntime, whileMetadataAway, type GatewayHost, type StorageRuntime } from './gateways/runtime.ts'
 import { nodeHealth, nodeReadiness, type Health, type HealthInput } from './health.ts'
 import { checkHost } from './host-checks.ts'
@@ -139,6 +140,7 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     onLost: () => fail(new Error('another process runs with the identity of this node: this one ends')),
   }), (part) => part.stop())
   await waiting(() => lease.start())
+  if (databases.embedded) await finishCutRestore({ native, databases, drives: drives.readable, warn: (line) => logger.warn(line) }, logger)
   const joined = peers = began('peers', await joinPeers({ ...peerOptions, port: peerPort, local: drives, metadata: storage.metadata }), (part) => part.close())
   const { membership, transport, drives: cluster } = joined
   membership.on('event', hear)
@@ -222,6 +224,12 @@ async function start(config: Config, options: NodeOptions, began: Began, stopAll
     await stopAll()
   }
   return { port, databases, failed, stop }
+}
+
+/** Before anything reads or writes by the rows that it completes. */
+async function finishCutRestore(options: Parameters<typeof finishRestore>[0], logger: Logger): Promise<void> {
+  const adopted = await finishRestore(options)
+  if (adopted !== null) logger.warn({ adopted }, 'a restore of the metadata had been cut off: what has moved since its export was looked for again on the drives')
 }
 
 function openNative(config: Config, logger: Logger): Native {

@@ -68,7 +68,7 @@ export type DriveProbe =
 export interface DriveStats {
   driveId: string
   path: string
-  /** `online`; `full` (takes no new shards); `failed` (a write or fsync failed: out until a person looks). */
+  /** `online`; `full` (takes no new shards); `failed` (a write or fsync failed: out until a person looks; or its index is damaged: out until it has been rebuilt, which begins by itself). */
   state: 'online' | 'full' | 'failed'
   /** Why it failed. */
   reason: string

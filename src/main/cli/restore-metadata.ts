@@ -1,7 +1,7 @@
 /** anvil admin metadata restore: the embedded Postgres is lost; its newest export on the drives takes its place. */
 import type { Config } from '../config/contract.ts'
 import { AdminError } from '../directory/admin-error.ts'
-import { restoreEmbedded } from '../embedded-restore.ts'
+import { finishRestore, restoreEmbedded } from '../embedded-restore.ts'
 import type { DriveId } from '../../shared/ids.ts'
 import { loadNative } from '../../shared/load-native.ts'
 import type { Native } from '../../shared/native.ts'
@@ -59,12 +59,18 @@ async function restoreFrom(native: Native, { ids, deploymentId }: OpenDrives, { 
   const workers = startWorkerPool(native, 1, createLogger('error'))
   try {
     const warn = (line: string): void => void process.stderr.write(`anvil: ${line}\n`)
+    const finished = await finishRestore({ native, drives: ids, databases: { global, regional }, warn })
+    if (finished !== null) {
+      printLine('a restore that was cut off has been brought to its end; its rows were there already')
+      if (finished > 0) printLine(adoptedText(finished))
+      return
+    }
     const restored = await restoreEmbedded({ native, drives: ids, deploymentId, databases: { global, regional }, check: importCheck(config), warn })
     if (restored === null) throw new AdminError('no export of the metadata that can be read was found on the drives: are drives missing?')
     const { head, rows, isOlder, adopted } = restored
     const moment = new Date(head.exportedMs).toISOString()
     printLine(`restored ${rows} rows of deployment ${head.deploymentId} as of ${moment}`)
-    if (adopted > 0) printLine(`${adopted} members of placement groups were replaced since: their shards were found where they are now`)
+    if (adopted > 0) printLine(adoptedText(adopted))
     printLine(`What was written, deleted or changed after ${moment} is not in it: newer objects are not listed, although their bytes still lie on the drives.`)
     if (isOlder) printLine('It is not the newest export: of what was deleted between the two the bytes may be gone, although it is listed again.')
     printLine('Start the node and see that what you need is there; put what is missing again from where it came from.')
@@ -73,3 +79,5 @@ async function restoreFrom(native: Native, { ids, deploymentId }: OpenDrives, { 
     await workers.close()
   }
 }
+
+const adoptedText = (adopted: number): string => `${adopted} members of placement groups were replaced since: their shards were found where they are now`

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { buffer } from 'node:stream/consumers'
 import { after, before, test } from 'node:test'
 import type { Bucket } from '../../../src/main/directory/contract.ts'
-import { restoreEmbedded, type Restored } from '../../../src/main/embedded-restore.ts'
+import { finishRestore, restoreEmbedded, type Restored } from '../../../src/main/embedded-restore.ts'
 import { garbageCollection } from '../../../src/main/maintenance/gc.ts'
 import { metadataExports, type ExportSource, type MetadataExports } from '../../../src/main/maintenance/metadata-exports.ts'
 import { moveShards } from '../../../src/main/maintenance/moves.ts'
@@ -325,6 +325,7 @@ test('shards that were moved after the export are found where they are; what lie
   const one = await deployment()
   const keys = ['a', 'bb', 'ccc']
   for (const key of keys) await put(one, key)
+  await withClient(one.databases.global, (client) => client.query('INSERT INTO deployment (id) VALUES ($1)', [deploymentId]))
   // moves come after the closing of a group, and both after this export
   await exportsOf(one).storeNow()
   await closeAll(one)
@@ -355,6 +356,19 @@ test('shards that were moved after the export are found where they are; what lie
   const known = new Set((await one.metadata.placementGroups()).map(({ id }) => id as number))
   await put(one, 'unknown')
   const unknownGroups = new Set((await one.metadata.placementGroups()).map(({ id }) => id as number).filter((id) => !known.has(id)))
+
+  // cut off in the middle of its search for what has moved, it can be brought to its end
+  const databases = await emptyDatabases(other)
+  const cut = new Error('cut off')
+  const native = Object.create(rig.native, { listShards: { value: () => Promise.reject(cut) } }) as StorageRig['native']
+  const again = { drives: rig.online(), deploymentId, databases, check: () => Promise.resolve(), warn: () => {} }
+  assert.equal(await finishRestore({ ...again, native: rig.native }), null)
+  await assert.rejects(restoreEmbedded({ ...again, native }), cut)
+  await assert.rejects(finishRestore({ ...again, native }), cut)
+  assert.ok((await finishRestore({ ...again, native: rig.native }))! >= used.size * MOVED)
+  assert.equal(await finishRestore({ ...again, native: rig.native }), null)
+  const finished = await over(databases)
+  for (const key of keys) await check(finished, key)
 
   const { restored, adopted } = (await restore())!
   assert.ok(adopted >= used.size * MOVED, String(adopted))

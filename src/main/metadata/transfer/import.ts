@@ -6,7 +6,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import pg from 'pg'
 import { from as copyFrom } from 'pg-copy-streams'
-import { describe, sqlState } from '../../postgres/connection.ts'
+import { describe, sqlState, withClient } from '../../postgres/connection.ts'
 import { migrate, migrationNames, MIGRATIONS, schemaState } from '../../postgres/migrate.ts'
 import { TIMELINE } from '../identity.ts'
 import type { Databases } from './export.ts'
@@ -32,13 +32,15 @@ export interface ImportOptions {
   check: ImportCheck
   /** Timelines below this were seen on the drives. @default 0 */
   leastTimeline?: number
+  /** The rows are older than what the drives hold: marks them as unsettled until {@link settled}. @default false */
+  unsettled?: boolean
 }
 
 /**
  * @param options.check throws what keeps the import from being committed
  * @throws TransferError when the source is no whole export of a version that can be read, or a database is not empty
  */
-export async function importMetadata(databases: Databases, source: AsyncIterable<Buffer>, { check, leastTimeline = 0 }: ImportOptions): Promise<Imported> {
+export async function importMetadata(databases: Databases, source: AsyncIterable<Buffer>, { check, leastTimeline = 0, unsettled = false }: ImportOptions): Promise<Imported> {
   const reader = new ExportReader(source)
   const head = await reader.head()
   for (const side of SIDES) await prepareSchema(databases[side], side, head)
@@ -53,6 +55,7 @@ export async function importMetadata(databases: Databases, source: AsyncIterable
     const regionalDone = await requireEmpty(clients, databases, head)
     rows = await fill(clients, reader, regionalDone)
     if (!regionalDone) await settleRegional(clients.regional, head, leastTimeline)
+    if (unsettled) await clients.regional.query(`COMMENT ON TABLE placement_groups IS ${pg.escapeLiteral(UNSETTLED)}`)
     await settleGlobal(clients.global, head)
     await check(head, clients.global)
     await clients.regional.query('COMMIT')
@@ -63,6 +66,25 @@ export async function importMetadata(databases: Databases, source: AsyncIterable
   }
   for (const side of SIDES) await migrate(databases[side], MIGRATIONS[side])
   return { head, rows }
+}
+
+/** Part of no schema, as the mark of the import is not: an export of any version can be imported, and none holds it. */
+const UNSETTLED = 'restored, and not yet compared with what the drives hold'
+
+/** Whether the databases were filled by a whole import whose rows have not been compared with the drives to the end. */
+export async function isUnsettled({ regional, global }: Databases): Promise<boolean> {
+  const mark = await withClient(regional, (client) => client.query<{ mark: string | null }>(`SELECT obj_description(to_regclass('placement_groups')) AS mark`))
+  if (mark.rows[0]!.mark !== UNSETTLED) return false
+  // the global one is committed last
+  return withClient(global, async (client) => {
+    const { rows } = await client.query<{ found: string | null }>(`SELECT to_regclass('deployment')::text AS found`)
+    return rows[0]!.found !== null && (await client.query('SELECT FROM deployment')).rowCount !== 0
+  })
+}
+
+/** The rows have been compared with the drives. */
+export async function settled({ regional }: Databases): Promise<void> {
+  await withClient(regional, (client) => client.query('COMMENT ON TABLE placement_groups IS NULL'))
 }
 
 /** Reads an export to its end without a database. @throws TransferError when it is no whole export of a version that can be read */
