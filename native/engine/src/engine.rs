@@ -355,14 +355,27 @@ impl Engine {
         *self.damage.write() = Some(listener);
     }
 
+    /// To the log and the listener. A shard that is not there may have been looked for by an old view of its blob: whether it
+    /// is missed the blob's row tells, which the listener asks and then says so itself.
     pub fn report_damage(&self, damage: Damage) {
-        tracing::warn!(
-            drive = crate::registry::drive_name(&damage.drive),
-            index = damage.shard.index,
-            pg = damage.shard.pg,
-            reason = ?damage.reason,
-            "a damaged shard"
-        );
+        let Damage { shard, reason, .. } = damage;
+        let drive = crate::registry::drive_name(&damage.drive);
+        if reason == DamageReason::Missing {
+            tracing::debug!(
+                drive,
+                index = shard.index,
+                pg = shard.pg,
+                "a shard is not where it was looked for"
+            );
+        } else {
+            tracing::warn!(
+                drive,
+                index = shard.index,
+                pg = shard.pg,
+                ?reason,
+                "a damaged shard"
+            );
+        }
         let listener = self.damage.read().clone();
         if let Some(listener) = listener {
             listener(damage);
