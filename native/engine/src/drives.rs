@@ -9,13 +9,15 @@ use crate::engine::{Damage, DamageReason, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::id::{Id128, hex};
 use crate::local::LocalTarget;
+use crate::reopen::Reopening;
 use crate::target::{ShardError, ShardKey, ShardTarget};
 
-/// An open drive and where it lies.
+/// An open drive and how it was opened.
 #[derive(Clone)]
 pub struct OpenDrive {
-    pub path: PathBuf,
     pub store: DriveStore,
+    pub(crate) options: OpenOptions,
+    pub(crate) reopening: Arc<Reopening>,
 }
 
 impl Engine {
@@ -33,13 +35,22 @@ impl Engine {
     /// Opens a drive and makes it a target for placement groups.
     pub async fn open_drive(&self, mut options: OpenOptions) -> Result<OpenReport> {
         options.buffers = self.buffers.clone();
-        let path = options.path.clone();
+        let opened = options.clone();
         let (store, report) = self.blocking(move || DriveStore::open(options)).await??;
+        // Opened again, it must be the same drive.
+        let options = OpenOptions {
+            drive: Some(report.drive),
+            ..opened
+        };
+        let reopening = Arc::default();
+        let open = OpenDrive {
+            store: store.clone(),
+            options,
+            reopening,
+        };
         self.registry
-            .add_target(report.drive, Arc::new(LocalTarget(store.clone())));
-        self.drives
-            .write()
-            .insert(report.drive, OpenDrive { path, store });
+            .add_target(report.drive, Arc::new(LocalTarget(store)));
+        self.drives.write().insert(report.drive, open);
         Ok(report)
     }
 
@@ -63,7 +74,7 @@ impl Engine {
         let drives: Vec<OpenDrive> = self.drives.read().values().cloned().collect();
         drives
             .into_iter()
-            .map(|open| (open.path, open.store.stats()))
+            .map(|open| (open.options.path, open.store.stats()))
             .collect()
     }
 
@@ -134,7 +145,10 @@ impl From<StoreError> for Error {
             StoreError::NotFound | StoreError::Corrupt { .. } => Kind::ShardsUnavailable,
             StoreError::StaleGeneration { .. } => Kind::StaleGeneration,
             StoreError::Full => Kind::InsufficientStorage,
-            StoreError::Failed(_) | StoreError::Io(_) | StoreError::Closed => Kind::DriveFailed,
+            StoreError::Failed(_)
+            | StoreError::Io(_)
+            | StoreError::Index(_)
+            | StoreError::Closed => Kind::DriveFailed,
             StoreError::Mismatch(_) => Kind::DriveMismatch,
             StoreError::Locked => Kind::DriveLocked,
             StoreError::Invalid(_) => Kind::Internal,

@@ -164,6 +164,7 @@ impl Engine {
                     return;
                 };
                 engine.jobs.watch(Instant::now());
+                engine.reopen_drives();
             }
         });
         Ok(engine)

@@ -16,6 +16,7 @@ mod read;
 mod rebuild;
 mod reencode;
 mod registry;
+mod reopen;
 mod request;
 mod small;
 pub mod target;

@@ -90,6 +90,7 @@ impl From<StoreError> for ShardError {
             StoreError::Failed(why) => ShardError::Failed(why),
             StoreError::Closed => ShardError::Closed,
             StoreError::Io(_)
+            | StoreError::Index(_)
             | StoreError::Mismatch(_)
             | StoreError::Locked
             | StoreError::Invalid(_) => ShardError::Io(error.to_string()),

@@ -4,9 +4,11 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use anvil_engine::target::ShardKey;
 use anvil_engine::{Engine, Kind, ReadOptions, UploadOptions};
-use anvil_store::{OpenOptions, Probe};
+use anvil_store::{DriveState, OpenOptions, Probe};
 use support::{blob_id, body, drive_id, engine, group, limits, source};
 
 const DEPLOYMENT: [u8; 16] = [0xdd; 16];
@@ -162,6 +164,75 @@ fn what_is_given_up_or_refused_is_on_no_list() {
             })
         };
         assert!(support::until(empty));
+        stop(&engine).await;
+    });
+}
+
+#[test]
+fn a_drive_whose_index_is_damaged_while_it_is_open_is_opened_again_by_itself() {
+    let base = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let engine = start(base.path()).await;
+        let sent = body(90_000, 1);
+        let keys = |index: usize| -> Vec<ShardKey> {
+            (0..100)
+                .map(|number| ShardKey {
+                    bucket: 1,
+                    blob: blob_id(number),
+                    pg: 1,
+                    index: index as u8,
+                })
+                .collect()
+        };
+        for number in 0..100 {
+            let options = UploadOptions::new(1, blob_id(number), 1);
+            let put = support::put(&engine, options, &sent, 100_000).await;
+            assert!(put.unwrap().missing.is_empty());
+        }
+        stop(&engine).await;
+        drop(engine);
+
+        let engine = start(base.path()).await;
+        let index = base.path().join("0/index.redb");
+        let file = std::fs::File::options().write(true).open(index).unwrap();
+        file.set_len(4096).unwrap();
+        let drive = drive_id(0);
+        let asked = engine.has_shards(&drive, keys(0)).await;
+        assert_eq!(asked.unwrap_err().kind, Kind::DriveFailed);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let asked = engine.has_shards(&drive, keys(0)).await;
+            if let Ok(held) = asked {
+                assert!(held.iter().all(|held| *held));
+                break;
+            }
+            assert!(Instant::now() < deadline, "{asked:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let stats = engine.drive_stats();
+        assert!(
+            stats
+                .iter()
+                .all(|(_, stats)| stats.state == DriveState::Online)
+        );
+        // Closed for good while it may be opened again: its folder is free.
+        let file = std::fs::File::options()
+            .write(true)
+            .open(base.path().join("0/index.redb"));
+        file.unwrap().set_len(4096).unwrap();
+        let scrubbed = engine.scrub_drive(drive, None, 1 << 30).await;
+        assert_eq!(scrubbed.unwrap_err().kind, Kind::DriveFailed);
+        engine.close_drive(drive).await;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while engine
+            .open_drive(options(&base.path().join("0")))
+            .await
+            .is_err()
+        {
+            assert!(Instant::now() < deadline);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         stop(&engine).await;
     });
 }

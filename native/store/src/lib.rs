@@ -90,7 +90,9 @@
 //! very last batch between write and crash is therefore taken for torn.
 //!
 //! **The index file** is read whole at each open and every page of it compared with its checksum; if one does not match it is
-//! rebuilt from the segments, before anything is concluded from what it does not name.
+//! rebuilt from the segments, before anything is concluded from what it does not name. Each pass of scrubbing begins with the
+//! same look at it. An index that is found to be unreadable or wrong takes the drive out until it is opened again; its file is
+//! removed then.
 //!
 //! **Freeing a segment**: what counts is written again; the index is brought up to date durably; the header says free, durably;
 //! only then is the file used again, and not while someone reads it. A tombstone counts as long as the segment of the record

@@ -58,6 +58,9 @@ pub const RECENT_AGE_MS: u64 = 5_000;
 /// Cache of the index.
 pub const INDEX_CACHE_BYTES: usize = 32 * 1024 * 1024;
 
+/// The same of the look at all of it, while it is in use.
+pub const INDEX_CHECK_CACHE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Open files kept for reading.
 pub const OPEN_FILES: usize = 256;
 

@@ -86,6 +86,9 @@ pub enum StoreError {
     /// A write or an fsync failed; the drive is out until a person looks.
     Failed(String),
     Io(std::sync::Arc<std::io::Error>),
+    /// The index cannot be read, or is not what the log says: nothing may be concluded from what it does not name. The drive
+    /// is out until it is opened again, with an index that is rebuilt; what users of the drive see is [`Self::Failed`].
+    Index(String),
     /// Another drive, or one of another deployment, lies there.
     Mismatch(String),
     /// Another process has the drive open.
@@ -118,6 +121,7 @@ impl fmt::Display for StoreError {
             Self::Full => f.write_str("no room for new shards"),
             Self::Failed(reason) => write!(f, "drive failed: {reason}"),
             Self::Io(error) => write!(f, "{error}"),
+            Self::Index(why) => write!(f, "index: {why}"),
             Self::Mismatch(text) => f.write_str(text),
             Self::Locked => f.write_str("another process has the drive open"),
             Self::Closed => f.write_str("drive is closed"),
@@ -226,6 +230,8 @@ pub struct Stats {
     pub state: DriveState,
     /// Why it failed.
     pub reason: String,
+    /// It failed in a way that opening it again mends: its index has to be rebuilt, or its folder was away.
+    pub reopens: bool,
     pub total_bytes: u64,
     pub free_bytes: u64,
     /// Bytes of records of live shards (headers and padding included), and of records that compaction will free.

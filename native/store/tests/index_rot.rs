@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 
-use anvil_store::{DriveStore, StoreError};
+use anvil_store::{DriveState, DriveStore, StoreError};
 use support::{block, key, new_drive, open};
 
 const SMALL: std::ops::Range<u64> = 0..600;
@@ -90,6 +90,23 @@ async fn a_bit_that_turned_anywhere_in_the_index_loses_nothing() {
 /// Of a file that is so short nothing but its header can be read.
 const HEADER_BYTES: u64 = 4096;
 
+/// The drive is out, may be opened again at once, and then has everything.
+async fn mends(folder: &tempfile::TempDir, store: DriveStore) {
+    let stats = store.stats();
+    assert_eq!(stats.state, DriveState::Failed);
+    assert!(stats.reopens, "{}", stats.reason);
+    assert!(stats.reason.contains("index"), "{}", stats.reason);
+    let refused = store.put(key(5000), 1, block(1, 100)).await;
+    assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
+    store.close().await;
+    assert!(!folder.path().join("failed").exists());
+    let (store, report) = open(folder.path());
+    assert!(report.index_rebuilt);
+    check(&store, 0).await;
+    assert!(!store.stats().reopens);
+    store.scrub(None, u64::MAX).await.expect("scrubbed");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_that_cannot_be_read_says_of_no_shard_that_it_is_not_there() {
     let (folder, store) = new_drive();
@@ -103,8 +120,37 @@ async fn an_index_that_cannot_be_read_says_of_no_shard_that_it_is_not_there() {
         if let Ok(held) = store.has(&key(number)) {
             assert_eq!(held.is_none(), is_removed(number), "shard {number}");
         }
+        let read = store.read(&key(number), 1, 0, 0, 100).await;
+        assert!(!matches!(read, Err(StoreError::NotFound)) || is_removed(number));
     }
     let asked = store.has(&key(SMALL.start));
     assert!(asked.is_err(), "the index is read nowhere: {asked:?}");
     store.list(None, 10, u64::MAX).expect_err("no page of it");
+    mends(&folder, store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_turns_in_the_index_of_an_open_drive_is_found_by_scrubbing() {
+    let (folder, store) = new_drive();
+    fill(&store).await;
+    drop(store);
+    let (store, _) = open(folder.path());
+    // A checkpoint in its life, so that the file is not as it was opened.
+    store.set_mark("name", "value").await.expect("set");
+    store.scrub(None, u64::MAX).await.expect("all is well");
+    let path = folder.path().join("index.redb");
+    let mut rotten = fs::read(&path).expect("read");
+    // One bit in each half page that is used: some of them count, whichever pages are in use now.
+    for half in rotten[HEADER_BYTES as usize..].chunks_mut(2048) {
+        if let Some(byte) = half.iter_mut().rev().find(|byte| **byte != 0) {
+            *byte ^= 4;
+        }
+    }
+    fs::write(&path, rotten).expect("written");
+    let scrubbed = store.scrub(None, u64::MAX).await;
+    assert!(
+        matches!(scrubbed, Err(StoreError::Failed(_))),
+        "{scrubbed:?}"
+    );
+    mends(&folder, store).await;
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::Core;
 use super::files::FileId;
+use crate::index::check_file;
 use crate::limits::RECENT_ENTRIES;
 use crate::types::{Result, StoreError};
 
@@ -31,7 +32,7 @@ impl Core {
                 if !matches!(error, StoreError::Full) {
                     // After a failed fsync not one byte more may be written to the file: it would become durable on top of
                     // what was lost, and the database could not see that.
-                    return Err(self.fail("index", &std::io::Error::other(error)));
+                    return Err(self.index_failed(error));
                 }
                 self.full.store(true, Relaxed);
                 tracing::warn!("no room for the index");
@@ -40,10 +41,30 @@ impl Core {
                     .reopen(self.disk.as_ref())
                     .map_err(|error| match error {
                         StoreError::Full => error,
-                        error => self.fail("index", &std::io::Error::other(error)),
+                        error => self.index_failed(error),
                     })?;
                 Err(error)
             }
+        }
+    }
+
+    /// Reads all of the index on the drive. While it does, no checkpoint is made; everything else goes on.
+    pub fn check_index_file(&self) -> Result<()> {
+        let _quiet = self.checkpointing.lock();
+        self.check_working()?;
+        let (file, checkpoints) = {
+            let index = self.index.read();
+            (index.file.clone(), index.checkpoints)
+        };
+        self.trusted(check_file(file, checkpoints))
+    }
+
+    /// What an index that cannot follow means: rebuilt it can be if it cannot be read, and after a failed write or fsync the
+    /// drive is out for good.
+    pub(super) fn index_failed(&self, error: StoreError) -> StoreError {
+        match error {
+            StoreError::Index(why) => self.index_lost(&why),
+            error => self.fail("index", &std::io::Error::other(error)),
         }
     }
 

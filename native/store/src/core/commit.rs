@@ -61,7 +61,8 @@ impl Core {
                 {
                     break;
                 }
-                match self.plan(op, &mut view) {
+                let planned = self.plan(op, &mut view);
+                match self.trusted(planned) {
                     Ok(records) => {
                         for mut planned in records {
                             if planned.header.lsn == 0 {
@@ -142,7 +143,7 @@ impl Core {
             // The log holds it: an index that cannot follow must not answer any more.
             index
                 .apply(header, tail, *loc)
-                .map_err(|error| self.fail("index", &std::io::Error::other(error)))?;
+                .map_err(|error| self.index_failed(error))?;
         }
         index.next_lsn = index.next_lsn.max(log.next_lsn);
         Ok(())

@@ -215,16 +215,17 @@ impl Core {
 
     /// Whether a shard, a seal or a tombstone must be kept.
     fn counts(&self, header: &Header, loc: Loc, epoch: u64) -> Result<bool> {
-        let index = self.index.read();
-        Ok(match header.kind {
-            Kind::Shard | Kind::Sealed => index
-                .lookup(&header.key)?
-                .is_some_and(|entry| entry.log == loc),
-            // As long as a recovery could find the record that it removes.
-            Kind::Tombstone => {
-                header.target != epoch && index.segments.contains_key(&header.target)
-            }
-            Kind::Generation | Kind::Mark | Kind::Block => false,
+        self.indexed(|index| {
+            Ok(match header.kind {
+                Kind::Shard | Kind::Sealed => index
+                    .lookup(&header.key)?
+                    .is_some_and(|entry| entry.log == loc),
+                // As long as a recovery could find the record that it removes.
+                Kind::Tombstone => {
+                    header.target != epoch && index.segments.contains_key(&header.target)
+                }
+                Kind::Generation | Kind::Mark | Kind::Block => false,
+            })
         })
     }
 

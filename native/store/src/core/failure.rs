@@ -2,8 +2,11 @@
 
 use std::io;
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::Core;
 use crate::disk::{Disk, File, is_gone, is_no_space};
+use crate::index::{INDEX_FILE, Index};
 use crate::stats::add;
 use crate::types::{Result, StoreError};
 
@@ -17,12 +20,14 @@ pub(super) enum Failure {
     InDoubt(String),
     /// Its folder went away. What is found out later may still put in doubt what it holds: a write that was under way then.
     Gone(String),
+    /// Its index cannot be trusted. The log is in order, and the index is made from it when the drive is opened again.
+    Index(String),
 }
 
 impl Failure {
     fn reason(&self) -> &str {
         match self {
-            Self::InDoubt(reason) | Self::Gone(reason) => reason,
+            Self::InDoubt(reason) | Self::Gone(reason) | Self::Index(reason) => reason,
         }
     }
 }
@@ -35,6 +40,60 @@ impl Core {
 
     pub(super) fn failure_reason(&self) -> Option<String> {
         Some(self.failure.lock().as_ref()?.reason().to_owned())
+    }
+
+    /// Whether opening it again mends it.
+    pub(super) fn reopens(&self) -> bool {
+        matches!(
+            self.failure.lock().as_ref(),
+            Some(Failure::Gone(_) | Failure::Index(_))
+        )
+    }
+
+    /// Refuses to conclude anything from an index that is known to be wrong.
+    pub(super) fn check_index(&self) -> Result<()> {
+        if self.index_lost.load(Relaxed) {
+            self.check_working()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Asks the index. An error that is the index's takes the drive out until it is opened again.
+    pub(super) fn indexed<T>(&self, ask: impl FnOnce(&Index) -> Result<T>) -> Result<T> {
+        self.check_index()?;
+        let answer = ask(&self.index.read());
+        self.trusted(answer)
+    }
+
+    /// The same for an answer that there is.
+    pub(super) fn trusted<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.map_err(|error| match error {
+            StoreError::Index(why) => self.index_lost(&why),
+            error => error,
+        })
+    }
+
+    /// The index is not what the log says: its file goes, so that the next open makes it again. Were it left there, a page that
+    /// was written anew over what had turned would have a checksum that matches.
+    pub(super) fn index_lost(&self, why: &str) -> StoreError {
+        if self.disk.check_there().is_err_and(|error| is_gone(&error)) {
+            return self.gone(&format!("index: {why}"));
+        }
+        let mut failure = self.failure.lock();
+        if let Some(failure) = failure.as_ref() {
+            return StoreError::Failed(failure.reason().to_owned());
+        }
+        let reason = format!("index: {why}; it is rebuilt when the drive is opened again");
+        tracing::error!(drive = %crate::format::identity::hex(&self.identity.drive), %reason, "drive failed");
+        add(&self.stats.io_errors, 1);
+        *failure = Some(Failure::Index(reason.clone()));
+        self.index_lost.store(true, Relaxed);
+        let removed = self.disk.remove(INDEX_FILE);
+        if let Err(error) = removed.and_then(|()| self.disk.sync_dir("")) {
+            tracing::warn!(%error, "the damaged index stays until the drive is opened again");
+        }
+        StoreError::Failed(reason)
     }
 
     /// Takes the drive out for good.

@@ -12,7 +12,7 @@ const LOOKED_AT: usize = 4096;
 impl Core {
     /// What there is of a shard, by the index. An error is no word of whether it is there.
     pub fn has(&self, key: &ShardKey) -> Result<Option<ShardState>> {
-        if let Some(entry) = self.index.read().lookup(key)? {
+        if let Some(entry) = self.indexed(|index| index.lookup(key))? {
             return Ok(Some(ShardState {
                 sealed: true,
                 blocks: entry.blocks,
@@ -42,10 +42,7 @@ impl Core {
     ) -> Result<(Vec<ShardRecord>, Option<Vec<u8>>)> {
         let after = cursor.map(parse_cursor).transpose()?;
         let limit = limit.clamp(1, LOOKED_AT);
-        let sealed = self
-            .index
-            .read()
-            .page(after.as_ref(), LOOKED_AT.min(limit * 4))?;
+        let sealed = self.indexed(|index| index.page(after.as_ref(), LOOKED_AT.min(limit * 4)))?;
         let end = (sealed.len() == LOOKED_AT.min(limit * 4))
             .then(|| sealed.last().map(|(key, _)| *key))
             .flatten();

@@ -55,6 +55,7 @@ pub struct Core {
     /// The next epoch of a shared segment or id of a dedicated one; they share one sequence.
     next_epoch: AtomicU64,
     failure: Mutex<Option<failure::Failure>>,
+    index_lost: AtomicBool,
     full: AtomicBool,
     space: Mutex<reserve::SpaceSeen>,
     dir: files::DirSync,
@@ -112,6 +113,7 @@ impl Core {
         }
         if let Some(reason) = self.failure_reason() {
             (stats.state, stats.reason) = (DriveState::Failed, reason);
+            stats.reopens = self.reopens();
         } else if self.is_full() {
             stats.state = DriveState::Full;
         }

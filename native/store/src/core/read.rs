@@ -33,6 +33,8 @@ enum Missed {
     Damaged(DamageReason),
     /// Only the drive has it.
     NotCached,
+    /// A valid record lies there, and it is not the one.
+    OtherRecord,
 }
 
 /// A record, for those who damage it: offsets and lengths.
@@ -81,13 +83,15 @@ impl Core {
         cached: bool,
     ) -> Result<Option<Bytes>> {
         loop {
+            self.check_index()?;
             let (entry, site, _pin) = {
                 let index = self.index.read();
                 let current = index.generation(key.pg);
                 if generation < current {
                     return Err(StoreError::StaleGeneration { current });
                 }
-                let entry = index.lookup(key)?.ok_or(StoreError::NotFound)?;
+                let entry = self.trusted(index.lookup(key))?;
+                let entry = entry.ok_or(StoreError::NotFound)?;
                 let salt = index
                     .segments
                     .get(&entry.log.epoch)
@@ -119,7 +123,11 @@ impl Core {
                 }
                 Err(Missed::NotCached) => return Ok(None),
                 // Not damage if the shard was moved, replaced or removed in the meantime.
-                Err(_) if self.index.read().lookup(key)? != Some(entry) => {}
+                Err(_) if self.indexed(|index| index.lookup(key))? != Some(entry) => {}
+                // The checksum binds the header to its place: no other record can lie there.
+                Err(Missed::OtherRecord) => {
+                    return Err(self.index_lost("an entry names the record of another shard"));
+                }
                 Err(Missed::Damaged(reason)) => {
                     let counter = if reason == DamageReason::Io {
                         &self.stats.io_errors
@@ -250,7 +258,7 @@ impl Core {
             || header.block != block
             || header.data_len as usize != block_len
         {
-            return Err(Missed::Damaged(DamageReason::Crc));
+            return Err(Missed::OtherRecord);
         }
         let wanted = &crcs[first * 4..];
         if !units_match(&Masks::new(&site.place, key, block), first, &data, wanted) {

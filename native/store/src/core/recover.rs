@@ -92,6 +92,7 @@ impl Core {
             streams: Mutex::new(HashMap::new()),
             next_epoch: AtomicU64::new(last_epoch + 1),
             failure: Mutex::new(None),
+            index_lost: AtomicBool::new(false),
             full: AtomicBool::new(false),
             space: Mutex::default(),
             dir: Default::default(),
@@ -112,17 +113,15 @@ impl Core {
 fn is_of_the_drive(error: &StoreError) -> bool {
     match error {
         StoreError::Io(error) => error.raw_os_error().is_some(),
+        StoreError::Index(_) => false,
         _ => true,
     }
 }
 
 fn open_index(disk: &dyn Disk) -> Result<Index> {
     // A damaged file may also make the database panic; the log has everything, so any way to fail means the same.
-    std::panic::catch_unwind(AssertUnwindSafe(|| Index::open(disk))).unwrap_or_else(|_| {
-        Err(StoreError::Io(Arc::new(std::io::Error::other(
-            "index: panic while opening",
-        ))))
-    })
+    std::panic::catch_unwind(AssertUnwindSafe(|| Index::open(disk)))
+        .unwrap_or_else(|_| Err(StoreError::Index("a panic while opening it".into())))
 }
 
 fn look(disk: &dyn Disk, identity: &Identity) -> Result<Found> {

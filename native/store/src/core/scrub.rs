@@ -3,15 +3,18 @@
 use super::Core;
 use super::list::parse_cursor;
 use crate::index::entry::{Entry, KEY_BYTES, KeyBytes, key_of};
-use crate::types::{DamageReason, Result, ScrubStep, StoreError};
+use crate::types::{Result, ScrubStep, StoreError};
 
 /// Shards taken from the index at a time.
 const PAGE: usize = 64;
 
 impl Core {
     /// Reads shards in index order from `cursor` on until at least `max_bytes` have been read. A cursor names the shard and
-    /// the block to go on with.
+    /// the block to go on with. A pass begins with the index itself: what it does not name would never be read.
     pub fn scrub(&self, cursor: Option<&[u8]>, max_bytes: u64) -> Result<ScrubStep> {
+        if cursor.is_none() {
+            self.check_index_file()?;
+        }
         let mut step = ScrubStep::default();
         let mut after = cursor.map(parse_cursor).transpose()?;
         if let (Some(key), Some(block)) = (
@@ -19,22 +22,22 @@ impl Core {
             cursor.and_then(|cursor| cursor.get(KEY_BYTES..KEY_BYTES + 4)),
         ) {
             let block = u32::from_be_bytes(block.try_into().expect("four bytes"));
-            let entry = self.index.read().lookup(&key_of(&key))?;
+            let entry = self.indexed(|index| index.lookup(&key_of(&key)))?;
             if let Some(entry) = entry
-                && let Some(next) = self.scrub_shard(&key, &entry, block, max_bytes, &mut step)
+                && let Some(next) = self.scrub_shard(&key, &entry, block, max_bytes, &mut step)?
             {
                 step.cursor = Some(cursor_at(&key, next));
                 return Ok(step);
             }
         }
         loop {
-            let page = self.index.read().page(after.as_ref(), PAGE)?;
+            let page = self.indexed(|index| index.page(after.as_ref(), PAGE))?;
             for (key, entry) in &page {
                 if step.bytes >= max_bytes && step.bytes > 0 {
                     step.cursor = after.map(|key| key.to_vec());
                     return Ok(step);
                 }
-                if let Some(next) = self.scrub_shard(key, entry, 0, max_bytes, &mut step) {
+                if let Some(next) = self.scrub_shard(key, entry, 0, max_bytes, &mut step)? {
                     step.cursor = Some(cursor_at(key, next));
                     return Ok(step);
                 }
@@ -54,11 +57,11 @@ impl Core {
         from: u32,
         max_bytes: u64,
         step: &mut ScrubStep,
-    ) -> Option<u32> {
+    ) -> Result<Option<u32>> {
         let name = key_of(key);
         for block in from..entry.blocks {
             if block > from && step.bytes >= max_bytes {
-                return Some(block);
+                return Ok(Some(block));
             }
             match self.read(&name, u64::MAX, block, 0, entry.block_len(block)) {
                 Ok(bytes) => step.bytes += bytes.len() as u64,
@@ -68,14 +71,12 @@ impl Core {
                 }
                 // Removed or replaced while we looked.
                 Err(StoreError::NotFound | StoreError::Invalid(_)) => break,
-                Err(_) => {
-                    step.damaged.push((name, DamageReason::Io));
-                    break;
-                }
+                // Of the drive or its index, and no word of the shard.
+                Err(error) => return Err(error),
             }
         }
         step.shards += 1;
-        None
+        Ok(None)
     }
 }
 

@@ -175,7 +175,8 @@ impl Core {
     }
 
     fn remove_unless_sealed(&self, id: u64) {
-        if !self.index.read().holds_dedicated(id).unwrap_or(true) && self.check_working().is_ok() {
+        let needed = self.indexed(|index| index.holds_dedicated(id));
+        if !needed.unwrap_or(true) && self.check_working().is_ok() {
             let path = FileId::Dedicated(id).path();
             if let Err(error) = self.disk.remove(&path) {
                 tracing::warn!(%error, path, "cannot remove an aborted shard");

@@ -9,6 +9,7 @@ use super::{Core, CoreOptions, Op};
 use crate::buffers::Buffers;
 use crate::disk::sim::SimDisk;
 use crate::format::identity::Identity;
+use crate::format::record::{Header, Kind};
 use crate::limits::MIN_SEGMENT_BYTES;
 use crate::types::{Block, ShardKey, StoreError};
 
@@ -90,4 +91,24 @@ fn compaction_looks_for_dead_segments_while_no_rollover_can_happen() {
         assert!(core.log.try_lock().is_none());
         drop(index);
     });
+}
+
+#[test]
+fn an_entry_that_names_the_record_of_another_shard_is_damage_of_the_index_and_of_no_shard() {
+    let core = new_core();
+    for answer in core.commit(&[put(1, 1000), put(3, 1000)]) {
+        answer.expect("written");
+    }
+    let there = core.entry_of(&key(1)).expect("there");
+    let mut header = Header::new(Kind::Shard, key(2));
+    (header.lsn, header.data_len) = (there.lsn, 1000);
+    let applied = core.index.write().apply(&header, &[], there.log);
+    applied.expect("the index says so now");
+    let read = core.read(&key(2), 1, 0, 0, 1000);
+    assert!(matches!(read, Err(StoreError::Failed(_))), "{read:?}");
+    assert!(core.reopens());
+    assert_eq!(core.stats.snapshot().crc_errors, 0);
+    // Nothing is concluded from it any more.
+    assert!(core.read(&key(3), 1, 0, 0, 1000).is_err());
+    assert!(core.has(&key(4)).is_err());
 }

@@ -6,6 +6,18 @@ use std::sync::Arc;
 
 use crate::disk::{File, read_exact_at};
 
+/// An error of reading, as opposed to one of writing: the file can be made again from the log.
+#[derive(Debug)]
+pub struct Unreadable(pub io::Error);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
 pub struct Backend(pub Arc<dyn File>);
 
 impl fmt::Debug for Backend {
@@ -20,6 +32,7 @@ impl redb::StorageBackend for Backend {
     }
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         read_exact_at(self.0.as_ref(), out, offset)
+            .map_err(|error| io::Error::other(Unreadable(error)))
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)

@@ -9,9 +9,9 @@ use super::backend::Backend;
 use super::entry::{Entry, KeyBytes, Loc};
 use super::{
     DEDICATED, Dirty, GENERATIONS, INDEX_FILE, Index, MARKS, META, Mark, Position, Recent,
-    SEGMENTS, SHARDS, Shared, Tombstones, damaged, index_error,
+    SEGMENTS, SHARDS, Shared, Tombstones, damaged, guarded, index_error,
 };
-use crate::disk::Disk;
+use crate::disk::{Disk, File};
 use crate::format::{FORMAT_VERSION, Fields};
 use crate::limits::INDEX_CACHE_BYTES;
 use crate::types::Result;
@@ -24,8 +24,9 @@ pub struct Checkpoint {
     generations: Vec<(u64, (u64, Loc))>,
     marks: Vec<(String, Mark)>,
     segments: Vec<(u64, Option<Shared>)>,
-    meta: [(&'static str, u64); 8],
+    meta: [(&'static str, u64); 9],
     position: Position,
+    number: u64,
 }
 
 impl Index {
@@ -46,12 +47,12 @@ impl Index {
             // Reads the whole file and compares every page with its checksum. Without it a bit that turned makes shards seem to
             // be missing, and files of shards that are acknowledged seem to be left over from a crash.
             .set_check_integrity_on_open(true)
-            .create_with_backend(Backend(file))
+            .create_with_backend(Backend(file.clone()))
             .map_err(index_error)?;
-        Self::load(Arc::new(db))
+        Self::load(file, Arc::new(db))
     }
 
-    fn load(db: Arc<Database>) -> Result<Self> {
+    fn load(file: Arc<dyn File>, db: Arc<Database>) -> Result<Self> {
         let write = db.begin_write().map_err(index_error)?;
         {
             write.open_table(SHARDS).map_err(index_error)?;
@@ -90,6 +91,7 @@ impl Index {
         let mut index = Self {
             table: read.open_table(SHARDS).map_err(index_error)?,
             db: db.clone(),
+            file,
             flushing: Arc::default(),
             flushing_dedicated: Arc::default(),
             recent: BTreeMap::new(),
@@ -101,6 +103,7 @@ impl Index {
             shards: number("shards")?,
             dedicated_bytes: number("dedicated_bytes")?,
             freed: number("freed")?,
+            checkpoints: number("checkpoints")?,
             applied,
             checkpointed: applied,
             next_lsn: number("next_lsn")?.max(1),
@@ -180,28 +183,35 @@ impl Index {
                 ("next_lsn", self.next_lsn),
                 ("last_epoch", self.last_epoch),
                 ("freed", self.freed),
+                ("checkpoints", self.checkpoints + 1),
                 ("version", u64::from(FORMAT_VERSION)),
             ],
             position: self.applied,
+            number: self.checkpoints + 1,
             dirty,
         }
     }
 
     /// Last step, short: what was written is read from the drive from now on.
     pub fn end_checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<()> {
-        let read = self.db.begin_read().map_err(index_error)?;
-        self.table = read.open_table(SHARDS).map_err(index_error)?;
+        self.table = guarded(|| {
+            let read = self.db.begin_read().map_err(index_error)?;
+            read.open_table(SHARDS).map_err(index_error)
+        })?;
         self.flushing = Arc::default();
         self.flushing_dedicated = Arc::default();
         self.checkpointed = checkpoint.position;
+        self.checkpoints = checkpoint.number;
         Ok(())
     }
 
     /// Opens the file anew, after an error has made the database unusable. What is in memory stays.
     pub fn reopen(&mut self, disk: &dyn Disk) -> Result<()> {
-        let fresh = Self::open(disk)?;
+        let fresh = guarded(|| Self::open(disk))?;
         self.table = fresh.table;
         self.db = fresh.db;
+        self.file = fresh.file;
+        self.checkpoints = fresh.checkpoints;
         Ok(())
     }
 
@@ -224,6 +234,10 @@ impl Index {
 impl Checkpoint {
     /// Second step, long, without any lock: durable when it returns.
     pub fn write(&self) -> Result<()> {
+        guarded(|| self.write_all())
+    }
+
+    fn write_all(&self) -> Result<()> {
         let write = self.db.begin_write().map_err(index_error)?;
         {
             let mut shards = write.open_table(SHARDS).map_err(index_error)?;

@@ -3,19 +3,24 @@
 
 mod apply;
 mod backend;
+mod check;
 mod checkpoint;
 pub mod entry;
 mod scan;
 mod tombstones;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use backend::Unreadable;
 use entry::{ENTRY_BYTES, Entry, KEY_BYTES, KeyBytes, Loc, key_bytes};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
+use crate::disk::File;
 use crate::types::{Result, ShardKey, StoreError};
 
+pub use check::check_file;
 pub use tombstones::Tombstones;
 
 /// File of the index in the drive's folder.
@@ -73,6 +78,8 @@ struct Dirty {
 type Recent = BTreeMap<KeyBytes, Option<Entry>>;
 
 pub struct Index {
+    /// Its file, which changes in a checkpoint only.
+    pub file: Arc<dyn File>,
     db: Arc<Database>,
     /// The shards' table as of the last checkpoint.
     table: ReadOnlyTable<&'static [u8; KEY_BYTES], &'static [u8; ENTRY_BYTES]>,
@@ -91,6 +98,8 @@ pub struct Index {
     /// Segments freed in the life of the drive.
     pub freed: u64,
     pub applied: Position,
+    /// Checkpoints in the life of the drive, as the file counts them.
+    pub checkpoints: u64,
     /// Log position that the checkpoint on the drive stands for.
     pub checkpointed: Position,
     pub next_lsn: u64,
@@ -104,12 +113,12 @@ impl Index {
         if let Some(entry) = self.recent.get(&key).or_else(|| self.flushing.get(&key)) {
             return Ok(*entry);
         }
-        match self.table.get(&key).map_err(index_error)? {
+        guarded(|| match self.table.get(&key).map_err(index_error)? {
             Some(value) => Entry::decode(value.value())
                 .map(Some)
                 .ok_or_else(|| damaged("an entry")),
             None => Ok(None),
-        }
+        })
     }
 
     pub fn generation(&self, pg: u64) -> u64 {
@@ -136,9 +145,11 @@ impl Index {
         {
             return Ok(*live);
         }
-        let read = self.db.begin_read().map_err(index_error)?;
-        let table = read.open_table(DEDICATED).map_err(index_error)?;
-        Ok(table.get(id).map_err(index_error)?.is_some())
+        guarded(|| {
+            let read = self.db.begin_read().map_err(index_error)?;
+            let table = read.open_table(DEDICATED).map_err(index_error)?;
+            Ok(table.get(id).map_err(index_error)?.is_some())
+        })
     }
 
     /// A new, empty shared segment takes part.
@@ -160,16 +171,33 @@ impl Index {
     }
 }
 
-pub(crate) fn index_error(error: impl Into<redb::Error>) -> StoreError {
+/// Writes fail as they fail for any file; everything else means that the index cannot be trusted.
+fn index_error(error: impl Into<redb::Error>) -> StoreError {
     match error.into() {
-        redb::Error::Io(error) => error.into(),
-        error => StoreError::Io(Arc::new(std::io::Error::other(format!("index: {error}")))),
+        redb::Error::Io(error) => match error.get_ref() {
+            Some(reading) if reading.is::<Unreadable>() => StoreError::Index(reading.to_string()),
+            _ => error.into(),
+        },
+        // Of an error that somebody else was told.
+        error @ (redb::Error::PreviousIo | redb::Error::DatabaseClosed) => {
+            StoreError::Io(Arc::new(std::io::Error::other(format!("index: {error}"))))
+        }
+        error => StoreError::Index(error.to_string()),
     }
 }
 
+/// The database may panic over a page that is not what it was: that is an error like any other.
+fn guarded<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        let text = text.unwrap_or_else(|| "without a message".to_owned());
+        Err(StoreError::Index(format!("a panic over it: {text}")))
+    })
+}
+
 fn damaged(what: &str) -> StoreError {
-    StoreError::Io(Arc::new(std::io::Error::new(
-        std::io::ErrorKind::InvalidData,
-        format!("index: {what} is damaged"),
-    )))
+    StoreError::Index(format!("{what} is damaged"))
 }

@@ -3,12 +3,16 @@
 use std::ops::Bound;
 
 use super::entry::{Entry, KeyBytes};
-use super::{Index, damaged, index_error};
+use super::{Index, damaged, guarded, index_error};
 use crate::types::Result;
 
 impl Index {
     /// At most `limit` sealed shards behind `after` in key order.
     pub fn page(&self, after: Option<&KeyBytes>, limit: usize) -> Result<Vec<(KeyBytes, Entry)>> {
+        guarded(|| self.page_of(after, limit))
+    }
+
+    fn page_of(&self, after: Option<&KeyBytes>, limit: usize) -> Result<Vec<(KeyBytes, Entry)>> {
         let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(*key));
         let from_ref = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut table = self
