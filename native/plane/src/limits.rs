@@ -16,14 +16,16 @@ pub const SEGMENTED_SEND_BYTES: usize = 65_000;
 
 // ------------------------------------------------------------------------------------------------------------- the relay
 
-/// Remote addresses that are relayed to the libp2p listener at once.
-pub const RELAY_ENTRIES: usize = 1024;
+/// Remote addresses that are relayed to the libp2p listener at once: one for each node that has dialled this one. Twice the
+/// peers that the control plane holds at most, or healthy members would be turned away in a cluster of thousands, where
+/// each node dials some twenty others a second and gives most of these connections up again.
+pub const RELAY_ENTRIES: usize = 2048;
 
 /// A QUIC client pads its first datagram to this (RFC 9000 §14.1); anything smaller opens no entry.
 pub const RELAY_INITIAL_BYTES: usize = 1200;
 
-/// An entry goes when nothing has come from or for its address for this long. Above the idle limit of libp2p's QUIC.
-pub const RELAY_IDLE: Duration = Duration::from_secs(60);
+/// An entry goes when nothing has come from or for its address for this long. Twice the idle limit of libp2p's QUIC (10 s).
+pub const RELAY_IDLE: Duration = Duration::from_secs(20);
 
 /// The same while the listener has not answered, or the address has not spoken since it did.
 pub const RELAY_UNANSWERED_IDLE: Duration = Duration::from_secs(10);
