@@ -38,14 +38,22 @@ export interface Share {
   inFull: number
 }
 
+/** Sent so rarely in full, a record reaches few, and most ask for it after a notice. */
+const LEAST_IN_FULL = 1
+
 /**
  * Of n members that each send a piece c times to others at random, about n e^-c are missed (Demers et al. 1987, §1.4). c does
  * not grow beyond what hundreds need: who was missed is found by comparing views.
+ *
+ * @param waitingBytes what the records that wait take, each in full: with more than the packets of one interval hold, they go
+ *   out in full less often, or the first would keep the last waiting
  */
-export function shareOf(config: SwimConfig, members: number): Share {
+export function shareOf(config: SwimConfig, members: number, waitingBytes: number): Share {
   const toAll = members - 1 <= FEW_MEMBERS ? members - 1 : 0
   const grown = config.retransmitFactor * Math.ceil(Math.log10(members + 1))
-  return { times: Math.max(toAll, Math.min(grown, config.retransmitMax)), inFull: Math.max(toAll, config.recordsInFull) }
+  const fits = Math.floor((config.recordsInFull * config.gossipFanout * config.packetBytes) / Math.max(1, waitingBytes))
+  const inFull = Math.max(LEAST_IN_FULL, Math.min(config.recordsInFull, fits))
+  return { times: Math.max(toAll, Math.min(grown, config.retransmitMax)), inFull: Math.max(toAll, inFull) }
 }
 
 /** Of members: a hundred. */

@@ -129,7 +129,7 @@ export class Core implements CoreParts {
     const first = this.accusationOf(to)
     if (this.news.size === 0) return first
     const budgetBytes = config.packetBytes - headBytes - first.reduce((sum, { bytes }) => sum + bytes, 0)
-    const news = this.news.take(budgetBytes, shareOf(config, this.table.liveCount), config.packetBytes - headBytes)
+    const news = this.news.take(budgetBytes, shareOf(config, this.table.liveCount, this.news.fullBytes), config.packetBytes - headBytes)
     return first.length === 0 ? news : [...first, ...news]
   }
 

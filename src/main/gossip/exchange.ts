@@ -15,10 +15,12 @@ import { outranks } from './view.ts'
 
 /** One message of several. */
 const CHUNK_BYTES = 64 * 1024
-/** What one answer may come to; the rest comes with the next exchange. */
 const DIFFERS_EVERY_MS = 500
 const ASK_AGAIN_MS = 300
 const MAX_ASKED = 4096
+/** Of others that joined about the same time a newcomer hears little, being known to few itself: it soon compares once more. */
+const NEWCOMER_MS = 4000
+/** What one answer may come to; the rest comes with the next exchange. */
 const MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 export class Exchange {
@@ -36,7 +38,8 @@ export class Exchange {
     this.core = core
     this.members = members
     this.own = own
-    this.atMs = core.clock.timeMs + core.random() * core.config.exchangeIntervalMs
+    const { exchangeIntervalMs } = core.config
+    this.atMs = core.clock.timeMs + (core.table.size > 1 ? core.random() * exchangeIntervalMs : Math.min(NEWCOMER_MS, exchangeIntervalMs))
   }
 
   get nextMs(): number {

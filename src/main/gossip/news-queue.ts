@@ -20,9 +20,15 @@ export class NewsQueue {
   private tiers: Item[][] = []
   private readonly topics = new Map<string, Item[]>()
   private count = 0
+  private fullBytes_ = 0
 
   get size(): number {
     return this.count
+  }
+
+  /** What the news that has a brief form takes in full. */
+  get fullBytes(): number {
+    return this.fullBytes_
   }
 
   /**
@@ -38,6 +44,7 @@ export class NewsQueue {
     if (items === undefined) this.topics.set(topic, [item])
     else items.push(item)
     this.count++
+    if (hasBrief(item)) this.fullBytes_ += news.bytes
   }
 
   /**
@@ -111,8 +118,11 @@ export class NewsQueue {
 
   private forget(item: Item): void {
     this.count--
+    if (hasBrief(item)) this.fullBytes_ -= item.news.bytes
     const items = this.topics.get(item.topic)!.filter((other) => other !== item)
     if (items.length === 0) this.topics.delete(item.topic)
     else this.topics.set(item.topic, items)
   }
 }
+
+const hasBrief = ({ news, brief }: Item): boolean => brief !== null && brief !== news

@@ -53,7 +53,10 @@ test('news: after its share in full the brief form goes, or nothing', () => {
   queue.push('long', event(3), () => true, accusationNews('suspect', 1, 1, 2))
   queue.take(1200, share, 1200)
   queue.take(1200, share, 1200)
+  assert.equal(queue.fullBytes, event(3).bytes)
   assert.equal(kindsOf(queue.take(30, share, 1200)), 'suspect')
+  queue.take(1200, share, 1200)
+  assert.equal(queue.fullBytes, 0)
 })
 
 test('news: memory is bounded', () => {
@@ -96,8 +99,9 @@ test('running clock: time without CPU does not count', () => {
 })
 
 test('a piece of news is sent no more often among ten thousand than among hundreds, and among few to each', () => {
-  assert.deepEqual([2, 10, 17, 50, 100, 1000, 10_000].map((members) => shareOf(DEFAULTS, members).times), [4, 9, 16, 8, 12, 12, 12])
-  assert.deepEqual([10, 17, 100, 10_000].map((members) => shareOf(DEFAULTS, members).inFull), [9, 16, 6, 6])
+  assert.deepEqual([2, 10, 17, 50, 100, 1000, 10_000].map((members) => shareOf(DEFAULTS, members, 0).times), [4, 9, 16, 8, 12, 12, 12])
+  assert.deepEqual([10, 17, 100, 10_000].map((members) => shareOf(DEFAULTS, members, 0).inFull), [9, 16, 6, 6])
+  assert.deepEqual([3000, 3600, 7200, 20_000, 1e6].map((waitingBytes) => shareOf(DEFAULTS, 1000, waitingBytes).inFull), [6, 6, 3, 1, 1])
 })
 
 test('suspicion: from six times the least down to it, as others confirm', () => {
