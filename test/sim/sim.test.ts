@@ -68,3 +68,9 @@ test('a thousand members cost each what a hundred do, with as many joins and dea
   assert.ok(large.messagesPerNodeSecond < 1.1 * small.messagesPerNodeSecond, `${small.messagesPerNodeSecond} ${large.messagesPerNodeSecond}`)
   assert.ok(Math.max(...large.allKnowMs) < 15_000, large.allKnowMs.join(' '))
 })
+
+test('fifteen joins a second do not keep each other waiting', () => {
+  const { joinKnownMs } = run({ join: 150, seconds: 30 })
+  assert.equal(joinKnownMs.length, 150)
+  assert.ok(Math.max(...joinKnownMs) < 5000, `${Math.max(...joinKnownMs)}`)
+})
