@@ -10,6 +10,8 @@ export interface AbsenceOptions {
   cluster: ClusterView
   /** How long a node must have been gone before its data is rebuilt elsewhere: a reboot costs nothing. */
   delayMs: number
+  /** This process's monotonic clock, in milliseconds. @default monotonicMs */
+  nowMs?: () => number
 }
 
 /** What the database and gossip know of the drives at one moment. */
@@ -45,17 +47,20 @@ export async function lookAtDrives({ metadata, cluster, delayMs }: AbsenceOption
  */
 export class StandingDrives {
   readonly #options: AbsenceOptions
-  readonly #startedMs = monotonicMs()
+  readonly #nowMs: () => number
+  readonly #startedMs: number
   /** Drives as they were when they were last seen to take shards, and when that was. */
   readonly #seen = new Map<string, { drive: PlacementDrive; ms: number }>()
 
   constructor(options: AbsenceOptions) {
     this.#options = options
+    this.#nowMs = options.nowMs ?? monotonicMs
+    this.#startedMs = this.#nowMs()
   }
 
   /** Notes which drives take shards now. To be called now and then. */
   note(): void {
-    for (const drive of this.#options.cluster.placeable()) this.#seen.set(drive.driveId, { drive, ms: monotonicMs() })
+    for (const drive of this.#options.cluster.placeable()) this.#seen.set(drive.driveId, { drive, ms: this.#nowMs() })
   }
 
   /** They among `look.known`, and those that take shards now. */
@@ -66,7 +71,7 @@ export class StandingDrives {
     const answering = new Set<string>(cluster.nodes())
     const away = known.filter(({ driveId, nodeId }) => {
       if (here.has(driveId) || gone.has(driveId as DriveId) || lost.has(driveId as DriveId)) return false
-      return !answering.has(nodeId) || monotonicMs() - (this.#seen.get(driveId)?.ms ?? this.#startedMs) < delayMs
+      return !answering.has(nodeId) || this.#nowMs() - (this.#seen.get(driveId)?.ms ?? this.#startedMs) < delayMs
     })
     // what it announced last is what its slots were chosen by; the row may be older
     return [...placeable, ...away.map((drive) => this.#seen.get(drive.driveId)?.drive ?? drive)].toSorted((a, b) => (a.driveId < b.driveId ? -1 : 1))
