@@ -159,5 +159,5 @@ test('a group is known until it is loaded again; one that does not exist is an e
   await Promise.all([groups.reload(group.id), groups.reload(group.id)])
   assert.equal(seen.lookups, before + 1)
   await assert.rejects(groups.ensure(99 as PgId), { kind: 'ShardsUnavailable' })
-  assert.equal(await groups.find(99 as PgId), null)
+  assert.equal(await groups.refresh(99 as PgId), null)
 })

@@ -110,11 +110,6 @@ export class PlacementGroups {
     return this.#known.get(id) ?? this.reload(id)
   }
 
-  /** Like `ensure`; null if there is no such group. */
-  async find(id: PgId): Promise<PlacementGroup | null> {
-    return this.#known.get(id) ?? this.refresh(id)
-  }
-
   /** Like `reload`; null if there is no such group. */
   async refresh(id: PgId): Promise<PlacementGroup | null> {
     const group = await this.#options.metadata.placementGroup(id)

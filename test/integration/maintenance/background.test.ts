@@ -3,9 +3,7 @@ import assert from 'node:assert/strict'
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import pino from 'pino'
 import type { Bucket } from '../../../src/main/directory/contract.ts'
-import type { BackgroundTask, Progress } from '../../../src/main/maintenance/background.ts'
 import type { ClusterView } from '../../../src/main/maintenance/cluster-view.ts'
 import { scrubbing } from '../../../src/main/maintenance/drive-upkeep.ts'
 import { garbageCollection } from '../../../src/main/maintenance/gc.ts'
@@ -15,13 +13,13 @@ import { reencoding } from '../../../src/main/maintenance/reencoding.ts'
 import { RemovalGuard } from '../../../src/main/maintenance/removal-guard.ts'
 import { DamageReports, shardRepair } from '../../../src/main/maintenance/repair.ts'
 import { unspecifiedBody } from '../../../src/main/objects/body-writer.ts'
-import { newBlobId, type BlobId, type DriveId, type NodeId, type PgId } from '../../../src/shared/ids.ts'
+import { newBlobId, type BlobId, type DriveId, type PgId } from '../../../src/shared/ids.ts'
 import { GIB, MIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
 import { startStorage, type StorageRig } from '../../support/storage.ts'
 import { until } from '../../support/until.ts'
+import { HERE, run, silent as logger } from './stage.ts'
 
-const logger = pino({ level: 'silent' })
 let rig: StorageRig
 let bucket: Bucket
 let first: DriveId
@@ -34,20 +32,12 @@ before(async () => {
 })
 after(() => rig.stop())
 
-/** Rounds until the task has nothing more to do; what it counted. */
-async function run(task: BackgroundTask): Promise<Record<string, number>> {
-  const progress: Progress = { now: '', counters: {} }
-  for (let rounds = 0; await task.round(progress, new AbortController().signal); rounds++) assert.ok(rounds < 100, `${task.name} finds no end`)
-  return progress.counters
-}
-
 class PausedGuard extends RemovalGuard {
   override database(): Promise<null> {
     return Promise.resolve(null)
   }
 }
 
-const HERE = 'node' as NodeId
 const cluster = (): ClusterView => ({
   processId: 'this process', self: HERE, local: rig.online, reachable: rig.online, nodes: () => [HERE], isGone: () => false, freeBytes: () => GIB,
   placeable: () => rig.online().map((driveId) => ({ driveId, nodeId: HERE, zone: '', totalBytes: GIB })),
@@ -207,8 +197,8 @@ test('a shard that is left out waits in the repair queue for its drive', async (
   assert.equal(await rig.metadata.repairCount(), 1)
   assert.deepEqual(await rig.get(bucket, 'left out'), data)
   await rig.closeDrive(third)
-  await repair()
-  assert.equal(await rig.metadata.repairCount(), 1, 'its drive is away')
+  assert.deepEqual(await repair(), {}, 'its drive is away')
+  assert.equal(await rig.metadata.repairCount(), 1)
   await rig.openDrive(third)
   assert.equal((await repair())['shards rebuilt'], 1)
   assert.equal(await rig.metadata.repairCount(), 0)
@@ -290,6 +280,17 @@ test('what lost its last reference is not repaired: its shards may be gone alrea
   for (const [index, driveId] of members.entries()) await rig.native.deleteShards(driveId, [{ bucketId: bucket.id, blobId, pgId, index }], [generation])
   assert.deepEqual(await repair(), {})
   assert.equal(await rig.metadata.repairCount(), 0)
+})
+
+test('what is reported of a group that the blob has left is forgotten, and nothing is written there', async () => {
+  await rig.put(bucket, 'elsewhere', bytes(20_000, 4))
+  const { blobId, pgId } = await pgOf('elsewhere')
+  const other = (await rig.metadata.placementGroups()).find(({ id, members }) => id !== pgId && members.every((driveId) => rig.online().includes(driveId)))!
+  const before = await shardCount()
+  await rig.metadata.reportDamage([{ bucketId: bucket.id, blobId, pgId: other.id, index: 0, reason: 'crc' }])
+  assert.deepEqual(await repair(), {})
+  assert.equal(await rig.metadata.repairCount(), 0)
+  assert.equal(await shardCount(), before)
 })
 
 test('a shard that is missing where its blob was before is no damage; one that is missing where it should be is', async () => {

@@ -4,7 +4,6 @@
  */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import pino from 'pino'
 import type { Bucket } from '../../../src/main/directory/contract.ts'
 import type { ClusterView } from '../../../src/main/maintenance/cluster-view.ts'
 import { groupUpkeep } from '../../../src/main/maintenance/groups-upkeep.ts'
@@ -16,10 +15,8 @@ import type { DriveId, NodeId } from '../../../src/shared/ids.ts'
 import { GIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
 import { startStorage, type StorageRig } from '../../support/storage.ts'
-import { run } from './stage.ts'
+import { HERE, run, silent as logger } from './stage.ts'
 
-const logger = pino({ level: 'silent' })
-const HERE = 'node' as NodeId
 const AWAY = 'away' as NodeId
 const OBJECTS = 12
 let rig: StorageRig

@@ -1,9 +1,7 @@
 /** Moves of shards away from nodes that are gone for good, over real drives and a real Postgres. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import pino from 'pino'
 import type { Bucket } from '../../../src/main/directory/contract.ts'
-import type { BackgroundTask, Progress } from '../../../src/main/maintenance/background.ts'
 import type { ClusterView } from '../../../src/main/maintenance/cluster-view.ts'
 import { groupUpkeep } from '../../../src/main/maintenance/groups-upkeep.ts'
 import { shardMoves } from '../../../src/main/maintenance/moves.ts'
@@ -14,9 +12,8 @@ import type { DriveId, NodeId, PgId } from '../../../src/shared/ids.ts'
 import { GIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
 import { startStorage, type StorageRig } from '../../support/storage.ts'
+import { HERE, run, silent as logger } from './stage.ts'
 
-const logger = pino({ level: 'silent' })
-const HERE = 'node' as NodeId
 const AWAY = 'away' as NodeId
 let rig: StorageRig
 let bucket: Bucket
@@ -38,12 +35,6 @@ before(async () => {
   newcomer = await rig.addDrive()
 })
 after(() => rig.stop())
-
-async function run(task: BackgroundTask): Promise<Record<string, number>> {
-  const progress: Progress = { now: '', counters: {} }
-  for (let rounds = 0; await task.round(progress, new AbortController().signal); rounds++) assert.ok(rounds < 100, `${task.name} finds no end`)
-  return progress.counters
-}
 
 const cluster = (gone: readonly NodeId[]): ClusterView => ({
   processId: 'this process', self: HERE, local: rig.online, reachable: rig.online, nodes: () => [HERE], isGone: (nodeId) => gone.includes(nodeId),
