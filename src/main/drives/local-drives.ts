@@ -229,7 +229,7 @@ export class LocalDrives extends EventEmitter<{ change: []; online: [DriveId] }>
     if (drive.state === state && drive.reason === reason) return
     drive.state = state
     drive.reason = reason
-    if (state !== 'online') this.#options.logger.error({ path: drive.path, drive: drive.driveId, state }, `drive ${drive.path} is ${state}: ${reason}`)
+    if (state !== 'online') this.#options.logger.error({ path: drive.path, drive: drive.driveId, state }, `drive ${drive.path} is ${state}${reason === '' ? '' : `: ${reason}`}`)
     this.emit('change')
   }
 }

@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { status } from '../../e2e/status.ts'
 import type { TestPostgres } from '../../support/postgres.ts'
+import { until } from '../../support/until.ts'
 import type { Stage } from '../stage.ts'
 import type { Fault, Planned } from './fault.ts'
 
@@ -79,6 +81,26 @@ const sessionsEnded: Fault = {
   },
 }
 
+/** A new timeline, as after a failover: nothing is removed until somebody says that it may. */
+const promoted: Fault = {
+  name: 'Postgres promoted', weight: 1, alone: true,
+  draw(stage) {
+    return planned(stage, 'Postgres on a new timeline, confirmed for removal', async () => {
+      await stage.cluster.postgres.promote()
+      const reasons = async (): Promise<string[]> => (await Promise.all(stage.cluster.nodes.map(status))).map(({ background }) => background.removalPaused)
+      await until('removal is paused on all nodes', async () => {
+        await stage.hurry()
+        return (await reasons()).every((reason) => reason !== '')
+      }, { timeoutMs: RECOVERY_MS })
+      for (const node of stage.cluster.nodes) await node.adminSocket('POST', '/removal/confirm')
+      await until('removal goes on', async () => {
+        await stage.hurry()
+        return (await reasons()).every((reason) => reason === '')
+      }, { timeoutMs: RECOVERY_MS })
+    })
+  },
+}
+
 /** What nodes know of buckets and apps serves on. */
 const globalAway: Fault = {
   name: 'global database away', weight: 2,
@@ -98,12 +120,12 @@ const globalAway: Fault = {
   },
 }
 
-export const postgresFaults: readonly Fault[] = [killed, processKilled, postmasterKilled, restarted, paused, sessionsEnded, globalAway]
+export const postgresFaults: readonly Fault[] = [killed, processKilled, postmasterKilled, restarted, paused, sessionsEnded, promoted, globalAway]
 
 /** They stand among the nodes: one fault of each server at a time. */
 const REGIONAL = -1
 const GLOBAL = -2
-const RECOVERY_MS = 60_000
+const RECOVERY_MS = 120_000
 
 function planned(stage: Stage, text: string, play: () => Promise<void>): Planned | null {
   return stage.taken.has(REGIONAL) ? null : { text, nodes: [REGIONAL], survivable: false, play }
