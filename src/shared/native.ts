@@ -353,7 +353,10 @@ export interface Native extends NativePlane {
   rebuildShard(blob: BlobSource, index: number): Promise<void>
   /** The same on a drive that is about to take the member's place (a move): under the generation that `setPg` made known. */
   rebuildShardOn(blob: BlobSource, index: number, driveId: string): Promise<void>
-  /** Writes the stored bytes of a blob into another group with that group's code, durable when it resolves; answers the indexes left out. */
+  /**
+   * Writes the stored bytes of a blob into another group with that group's code, durable when it resolves; answers the indexes
+   * left out. Of one that fails the sealed shards stay for the orphan collector: another node may have written the same ones.
+   */
   reencodeBlob(blob: BlobSource, toPgId: number): Promise<number[]>
 
   // reads

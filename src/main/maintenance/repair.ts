@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino'
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
-import { nativeErrorKind, type Damage, type Native } from '../../shared/native.ts'
+import type { Damage, Native } from '../../shared/native.ts'
 import type { BlobRow, ObjectMetadata, PlacementGroup, RepairEntry } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
@@ -82,7 +82,7 @@ async function groupsNow(groups: RepairOptions['groups'], entries: readonly Repa
 async function repairOne(
   options: RepairOptions, entry: RepairEntry, group: PlacementGroup | null, online: ReadonlySet<DriveId>, progress: Progress, backoff: Backoff<number>,
 ): Promise<void> {
-  const { native, metadata, groups, logger } = options
+  const { native, metadata, logger } = options
   const row = await metadata.blob(entry.bucketId, entry.blobId)
   if (row === null || row.references === 0 || row.pgId !== entry.pgId) {
     // Deleted, or re-encoded elsewhere since: nothing to repair here. Without references the collector may be at its shards,
@@ -105,9 +105,8 @@ async function repairOne(
     backoff.done(entry.entryId)
   } catch (error) {
     count(progress, 'failures')
-    if (nativeErrorKind(error) === 'Moved') await groups.reload(entry.pgId)
     const times = backoff.failed(entry.entryId, Date.now())
-    // told once; the progress shows how many wait
+    // With `Moved` as with anything else: the next round reads the group's row anew. Told once; the progress shows how many wait
     const level = times === 1 ? 'warn' : 'debug'
     logger[level]({ err: error, blob: entry.blobId, pg: entry.pgId, index: entry.index, times }, 'a shard could not be rebuilt, trying again later')
   }

@@ -17,7 +17,7 @@ const LEASE_MS = 600_000
 export const SLOTS = 24
 
 /** The slot is the last 16 bits of the first 112. */
-const blobOfSlot = (slot: number): BlobId => {
+export const blobOfSlot = (slot: number): BlobId => {
   const id = newBlobId()
   return `${id.slice(0, 24)}${slot.toString(16).padStart(4, '0')}${id.slice(28)}` as BlobId
 }
