@@ -3,6 +3,7 @@ import type { DriveId } from '../../shared/ids.ts'
 import { MIB } from '../../shared/limits.ts'
 import type { Native } from '../../shared/native.ts'
 import { count, type BackgroundTask } from './background.ts'
+import { eachDrive } from './each-drive.ts'
 
 export interface DriveUpkeepOptions {
   native: Native
@@ -44,14 +45,17 @@ export function scrubbing({ native, drives, periodMs }: ScrubOptions): Scrubbing
     },
     async round(progress) {
       const live = new Map(native.driveStats().map((stats) => [stats.driveId, stats.liveBytes]))
-      for (const driveId of drives()) {
+      const here = drives()
+      // one that went away while everything was to be read at once must not keep this busy
+      hurried = new Set(here.filter((driveId) => hurried.has(driveId)))
+      await eachDrive(here, async (driveId) => {
         const now = Date.now()
         let place = places.get(driveId)
         if (place === undefined) {
           const cursor = native.driveMark(driveId, CURSOR_MARK)
           places.set(driveId, (place = { cursor: cursor === '' ? null : cursor, dueMs: now, markedMs: now }))
         }
-        if (place.dueMs > now && !hurried.has(driveId)) continue
+        if (place.dueMs > now && !hurried.has(driveId)) return
         progress.now = `drive ${driveId}`
         const step = await native.scrub(driveId, place.cursor, SCRUB_STEP_BYTES)
         place.cursor = step.cursor
@@ -68,7 +72,7 @@ export function scrubbing({ native, drives, periodMs }: ScrubOptions): Scrubbing
           place.markedMs = now
           await native.setDriveMark(driveId, CURSOR_MARK, step.cursor ?? '')
         }
-      }
+      })
       return hurried.size > 0
     },
   }
@@ -84,12 +88,12 @@ export function compaction({ native, drives }: DriveUpkeepOptions): BackgroundTa
     busyMs: 20,
     async round(progress) {
       let more = false
-      for (const driveId of drives()) {
+      await eachDrive(drives(), async (driveId) => {
         const step = await native.compact(driveId, COMPACT_STEP_BYTES)
         count(progress, 'bytes moved', step.movedBytes)
         count(progress, 'bytes freed', step.freedBytes)
         more ||= step.more
-      }
+      })
       return more
     },
   }

@@ -3,7 +3,7 @@
  * the oldest one). A blob's row in the queue goes only after every member that holds a shard has removed it.
  */
 import type { Logger } from 'pino'
-import type { DriveId } from '../../shared/ids.ts'
+import type { BlobId, DriveId, PgId } from '../../shared/ids.ts'
 import type { Native } from '../../shared/native.ts'
 import type { Garbage, ObjectMetadata } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
@@ -33,6 +33,8 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
   const { metadata, groups, guard, drives, native, logger, horizon, batch = BATCH } = options
   // what lies on a drive that is away waits for it, and must not stand before the rest
   let reached: Garbage | undefined
+  /** Groups that are not known, of which the log says so. */
+  const told = new Set<PgId>()
   return {
     name: 'garbage collection',
     idleMs: IDLE_MS,
@@ -53,13 +55,22 @@ export function garbageCollection(options: GarbageOptions): BackgroundTask {
       progress.now = `removing ${items.length} blobs`
       const lost = await lostDrives(metadata)
       const removal = new ShardRemoval(native, drives())
+      const unknown = new Set<BlobId>()
       for (const [pgId, list] of Map.groupBy(items, (item) => item.pgId)) {
-        const group = await groups.reload(pgId)
+        const group = await groups.refresh(pgId)
+        if (group === null) {
+          // of a database that lacks rows: for people to look at, and nothing that the others wait for
+          for (const item of list) unknown.add(item.blobId)
+          if (!told.has(pgId)) logger.warn({ pg: pgId, blobs: list.length }, 'garbage lies in a placement group that is not known: it stays')
+          told.add(pgId)
+          continue
+        }
         for (const item of list) removal.add(item, group, lost)
       }
+      if (unknown.size > 0) progress.now = `removing ${items.length - unknown.size} blobs; ${unknown.size} lie in placement groups that are not known, and stay`
       const failed = await removal.run()
       for (const error of removal.errors) logger.warn({ err: error }, 'a drive could not remove garbage, trying again later')
-      const gone: Garbage[] = items.filter((item) => !failed.has(item.blobId))
+      const gone: Garbage[] = items.filter((item) => !failed.has(item.blobId) && !unknown.has(item.blobId))
       await metadata.forgetGarbage(gone, database)
       count(progress, 'blobs', gone.length)
       return items.length === batch

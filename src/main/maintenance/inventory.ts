@@ -7,6 +7,7 @@ import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
 import type { Damage, Native } from '../../shared/native.ts'
 import type { BlobRow, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
+import { eachDrive } from './each-drive.ts'
 
 export interface InventoryOptions {
   native: Pick<Native, 'driveMark' | 'setDriveMark' | 'driveStats' | 'hasShards'>
@@ -53,17 +54,20 @@ export function inventory(options: InventoryOptions): Inventory {
       for (const driveId of hurried) places.set(driveId, { done: 0 as PgId, after: null, dueMs: 0, markedMs: Date.now() })
     },
     async round(progress) {
-      const due = drives().filter((driveId) => hurried.has(driveId) || (places.get(driveId)?.dueMs ?? 0) <= Date.now())
+      const here = drives()
+      // one that went away while everything was to be asked for at once must not keep this busy
+      hurried = new Set(here.filter((driveId) => hurried.has(driveId)))
+      const due = here.filter((driveId) => hurried.has(driveId) || (places.get(driveId)?.dueMs ?? 0) <= Date.now())
       if (due.length === 0) return false
       const groups = (await metadata.placementGroups()).toSorted((a, b) => a.id - b.id)
       const shards = new Map(native.driveStats().map((stats) => [stats.driveId, stats.shards]))
-      for (const driveId of due) {
+      await eachDrive(due, async (driveId) => {
         progress.now = `drive ${driveId}`
         const place = placeOf(places, driveId, native)
         const mine = groups.filter(({ members }) => members.includes(driveId))
         place.dueMs = Date.now() + periodMs / (1 + mine.length + (shards.get(driveId) ?? 0) / batch)
         const next = mine.find(({ id }) => id > place.done)
-        if (next !== undefined && !(await lookInto(options, next, driveId, place, progress))) continue
+        if (next !== undefined && !(await lookInto(options, next, driveId, place, progress))) return
         place.done = next?.id ?? (0 as PgId)
         if (next === undefined) {
           count(progress, 'passes')
@@ -73,7 +77,7 @@ export function inventory(options: InventoryOptions): Inventory {
           place.markedMs = Date.now()
           await native.setDriveMark(driveId, CURSOR_MARK, String(place.done))
         }
-      }
+      })
       return hurried.size > 0
     },
   }

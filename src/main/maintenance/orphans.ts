@@ -10,6 +10,7 @@ import type { Native, ShardRecord } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
+import { eachDrive } from './each-drive.ts'
 import type { ExportHorizon } from './metadata-exports.ts'
 import type { Move } from './moves.ts'
 import type { RemovalGuard } from './removal-guard.ts'
@@ -64,7 +65,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
       }
       const exported = horizon?.(database.systemId)
       let more = false
-      for (const driveId of drives()) {
+      await eachDrive(drives(), async (driveId) => {
         progress.now = `drive ${driveId}`
         const page = await native.listShards(driveId, cursors.get(driveId) ?? null, PAGE, Date.now() - options.minAgeMs)
         cursors.set(driveId, page.cursor)
@@ -79,10 +80,10 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
           takenBack.add(name)
           count(progress, 'members taken back')
         }
-        if (suspects.length === 0) continue
+        if (suspects.length === 0) return
         const pairs = uniquePairs(suspects)
         await metadata.condemn(pairs)
-        if (exported === null) continue
+        if (exported === null) return
         const removable = new Set((await metadata.judgeCondemned(pairs, database, exported?.oldestMs)).map(pairKey))
         const shards: ShardRecord[] = []
         const generations: number[] = []
@@ -99,7 +100,7 @@ export function orphanCollection(options: OrphanOptions): BackgroundTask {
         }
         await native.deleteShards(driveId, shards.map(({ bucketId, blobId, pgId, index }) => ({ bucketId, blobId, pgId, index })), generations)
         count(progress, 'shards removed', shards.length)
-      }
+      })
       if (!more && (await metadata.lease('condemned rows', options.processId, LEASE_MS))) await forgetDone(options)
       return more
     },

@@ -4,8 +4,9 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import type { Bucket } from '../../../src/main/directory/contract.ts'
+import type { Progress } from '../../../src/main/maintenance/background.ts'
 import type { ClusterView } from '../../../src/main/maintenance/cluster-view.ts'
-import { scrubbing } from '../../../src/main/maintenance/drive-upkeep.ts'
+import { compaction, scrubbing } from '../../../src/main/maintenance/drive-upkeep.ts'
 import { garbageCollection } from '../../../src/main/maintenance/gc.ts'
 import { groupUpkeep } from '../../../src/main/maintenance/groups-upkeep.ts'
 import { orphanCollection } from '../../../src/main/maintenance/orphans.ts'
@@ -13,7 +14,7 @@ import { reencoding } from '../../../src/main/maintenance/reencoding.ts'
 import { RemovalGuard } from '../../../src/main/maintenance/removal-guard.ts'
 import { DamageReports, shardRepair } from '../../../src/main/maintenance/repair.ts'
 import { unspecifiedBody } from '../../../src/main/objects/body-writer.ts'
-import { newBlobId, type BlobId, type DriveId, type PgId } from '../../../src/shared/ids.ts'
+import { newBlobId, randomId, type BlobId, type DriveId, type PgId } from '../../../src/shared/ids.ts'
 import { GIB, MIB } from '../../../src/shared/limits.ts'
 import { bytes } from '../../support/bytes.ts'
 import { startStorage, type StorageRig } from '../../support/storage.ts'
@@ -304,4 +305,50 @@ test('a shard that is missing where its blob was before is no damage; one that i
   assert.deepEqual(damage.counters, { crc: 0, missing: 1, io: 0 })
   assert.deepEqual((await rig.metadata.repairs(10, 0)).map((entry) => [entry.blobId, entry.pgId, entry.index]), [[blobId, pgId, 1]])
   await repair()
+})
+
+test('a drive on which work fails keeps no other one from it, and one that went away keeps nothing busy', async () => {
+  const { native } = rig
+  // not open: whatever it is asked fails
+  const absent = randomId<DriveId>()
+  const drives = (): DriveId[] => [absent, ...rig.online()]
+  await rig.put(bucket, 'beside', bytes(50_000, 9))
+  const progress: Progress = { now: '', counters: {} }
+  const scrub = scrubbing({ native, drives: rig.online, periodMs: 1 })
+  await run(scrub)
+  const both = scrubbing({ native, drives, periodMs: 1 })
+  await assert.rejects(both.round(progress, new AbortController().signal), new RegExp(absent))
+  assert.ok(progress.counters['shards']! >= 2, 'the drives behind it were read')
+  await assert.rejects(compaction({ native, drives }).round(progress, new AbortController().signal), new RegExp(absent))
+  assert.equal(progress.counters['bytes moved'], 0, 'the drives behind it were looked at')
+  await assert.rejects(orphanCollection({ ...common(), drives, minAgeMs: -1000 }).round(progress, new AbortController().signal), new RegExp(absent))
+  assert.ok(progress.counters['records looked at']! >= 2)
+
+  let there = drives
+  const hurried = scrubbing({ native, drives: () => there(), periodMs: 3_600_000 })
+  hurried.hurry()
+  there = rig.online
+  for (let rounds = 0; await hurried.round(progress, new AbortController().signal); rounds++) assert.ok(rounds < 100, 'it waits for a drive that is not there')
+})
+
+test('garbage in a group that is not known stays, and does not stand before the rest', async () => {
+  const placed = async (key: string) => {
+    await rig.put(bucket, key, bytes(50_000, key.length))
+    const { body } = (await rig.metadata.get(bucket.id, key))!
+    assert.ok(body.kind === 'blob')
+    return body.blob
+  }
+  const [mine, unknown] = [await placed('mine'), await placed('unknown')]
+  const held = async ({ blobId, pgId }: typeof mine): Promise<'all' | 'none' | 'some'> => {
+    const { members } = (await rig.metadata.placementGroup(pgId))!
+    const all = await Promise.all(members.map((driveId, index) => rig.native.hasShards(driveId, [{ bucketId: bucket.id, blobId, pgId, index }])))
+    return all.flat().every(Boolean) ? 'all' : all.flat().some(Boolean) ? 'some' : 'none'
+  }
+  for (const key of ['mine', 'unknown']) await rig.store.deleteObject(bucket.id, key, {})
+  await rig.database.sql('UPDATE blobs SET pg_id = 999999999 WHERE blob_id = $1', [unknown.blobId])
+  await collectGarbage()
+  assert.deepEqual([await held(mine), await held(unknown)], ['none', 'all'])
+  await rig.database.sql('UPDATE blobs SET pg_id = $2 WHERE blob_id = $1', [unknown.blobId, unknown.pgId])
+  await collectGarbage()
+  assert.equal(await held(unknown), 'none')
 })
