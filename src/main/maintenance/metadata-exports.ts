@@ -11,7 +11,7 @@ import { SYSTEM_BUCKET, type DriveId } from '../../shared/ids.ts'
 import type { Native } from '../../shared/native.ts'
 import type { BlobLayout, ObjectMetadata } from '../metadata/contract.ts'
 import { count, type BackgroundTask } from './background.ts'
-import { rememberExports, storedExports, type StoredBlob, type StoredExport } from './stored-exports.ts'
+import { LaterMark, rememberExports, storedExports, storedExportsOf, type StoredBlob, type StoredExport } from './stored-exports.ts'
 
 export interface MetadataExportOptions {
   native: Pick<Native, 'driveMark' | 'setDriveMark'>
@@ -74,11 +74,31 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
     return mine
   }
 
+  /** Drives whose mark cannot be read, of which the log says so. */
+  const told = new Set<DriveId>()
+  /** Why a drive's mark cannot be read: the other drives remember the same, and must not wait for it. */
+  const unreadable = (driveId: DriveId): Error | null => {
+    try {
+      storedExportsOf(native, driveId)
+      told.delete(driveId)
+      return null
+    } catch (error) {
+      if (!told.has(driveId)) logger.warn({ err: error, drive: driveId }, 'what a drive remembers of exports of the metadata cannot be read')
+      told.add(driveId)
+      return error as Error
+    }
+  }
+
   /** Only what drives remember counts: `stored` is what removal goes by. @throws Error when no drive could note it */
   const remember = async (exports: StoredExport[]): Promise<void> => {
     const failed: Error[] = []
     const online = drives()
     for (const driveId of online) {
+      const why = unreadable(driveId)
+      if (why instanceof LaterMark) {
+        failed.push(why)
+        continue
+      }
       await rememberExports(native, driveId, exports).catch((error: Error) => {
         failed.push(error)
         logger.warn({ err: error, drive: driveId }, 'a drive could not note where the export of the metadata is')
@@ -92,7 +112,7 @@ export function metadataExports({ native, metadata, logger, drives, source, peri
   const look = async (): Promise<void> => {
     if (drives().length === 0) return
     // a drive that comes back may know newer ones than those that were there before
-    const known = storedExports(native, drives(), stored).slice(0, KEPT)
+    const known = storedExports(native, drives().filter((driveId) => unreadable(driveId) === null), stored).slice(0, KEPT)
     const rows = new Map((await metadata.keptBlobs(SYSTEM_BUCKET)).map((row) => [row.blobId, row]))
     const named = new Set(known.flatMap(({ blobs }) => blobs.map(({ blobId }) => blobId)))
     // ids are ordered by time: what is newer may be of an export that only drives know that are away

@@ -35,12 +35,15 @@ const MARK_VERSION = 1
 
 type Marks = Pick<Native, 'driveMark' | 'setDriveMark'>
 
-/** What one drive remembers; newest first. @throws Error when its mark is of a version that this one does not read */
+/** A drive's mark is of a later version of anvil: it is not written over. */
+export class LaterMark extends Error {}
+
+/** What one drive remembers; newest first. @throws LaterMark, or another Error when its mark cannot be read */
 export function storedExportsOf(native: Pick<Native, 'driveMark'>, driveId: DriveId): StoredExport[] {
   const text = native.driveMark(driveId, MARK)
   if (text === null) return []
   const { version, exports } = JSON.parse(text) as { version: number; exports: StoredExport[] }
-  if (version !== MARK_VERSION) throw new Error(`drive ${driveId} remembers exports in version ${version}, this version of anvil reads ${MARK_VERSION}`)
+  if (version !== MARK_VERSION) throw new LaterMark(`drive ${driveId} remembers exports in version ${version}, this version of anvil reads ${MARK_VERSION}`)
   return exports
 }
 

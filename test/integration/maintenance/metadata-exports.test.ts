@@ -222,10 +222,17 @@ test('a restore takes the older export where the newest is damaged or incomplete
   }
 })
 
-test('without any export that is whole nothing is restored; a drive that remembers nonsense does not hinder', async () => {
+test('without any export that is whole nothing is restored; a drive that remembers nonsense hinders neither that nor an export', async () => {
   const one = await deployment()
   await put(one, 'kept')
-  const { exportedMs } = await exportsOf(one).storeNow()
+  const [nonsense, later] = rig.online() as [DriveId, DriveId]
+  const laterMark = JSON.stringify({ version: 2 })
+  await rig.native.setDriveMark(nonsense, 'metadata-exports', 'nonsense')
+  await rig.native.setDriveMark(later, 'metadata-exports', laterMark)
+  const { exportedMs, id } = await exportsOf(one).storeNow()
+  const markOf = (driveId: DriveId): string => rig.native.driveMark(driveId, 'metadata-exports')!
+  assert.deepEqual((JSON.parse(markOf(nonsense)) as { exports: StoredExport[] }).exports.map((each) => each.id), [id], 'it is written over')
+  assert.equal(markOf(later), laterMark, 'a later version will read it')
   await rig.native.setDriveMark(rig.online()[0]!, 'metadata-exports', 'nonsense')
   const warnings: string[] = []
   const { restored, isOlder, head } = (await restore(warnings))!
