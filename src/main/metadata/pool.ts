@@ -57,9 +57,10 @@ export class Pool {
         } catch (error) {
           this.#open--
           this.#waiters.shift()?.wake()
-          if (error instanceof AnvilError) throw error
           failure = error
           this.#options.onConnect((error as Error).message)
+          // a refusal that waiting does not change
+          if (error instanceof AnvilError) throw error
         }
         const remainingMs = deadlineMs - Date.now()
         if (remainingMs <= 0) throw unavailable(failure)
