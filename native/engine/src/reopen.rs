@@ -48,7 +48,7 @@ impl Engine {
             .drives
             .read()
             .iter()
-            .filter(|(_, open)| open.store.stats().reopens)
+            .filter(|(_, open)| open.store.reopens())
             .map(|(drive, open)| (*drive, open.clone()))
             .collect();
         for (drive, open) in failed {

@@ -230,8 +230,6 @@ pub struct Stats {
     pub state: DriveState,
     /// Why it failed.
     pub reason: String,
-    /// It failed in a way that opening it again mends: its index has to be rebuilt, or its folder was away.
-    pub reopens: bool,
     pub total_bytes: u64,
     pub free_bytes: u64,
     /// Bytes of records of live shards (headers and padding included), and of records that compaction will free.

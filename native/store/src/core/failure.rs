@@ -42,8 +42,8 @@ impl Core {
         Some(self.failure.lock().as_ref()?.reason().to_owned())
     }
 
-    /// Whether opening it again mends it.
-    pub(super) fn reopens(&self) -> bool {
+    /// Whether it failed in a way that opening it again mends: its index has to be rebuilt, or its folder was away.
+    pub fn reopens(&self) -> bool {
         matches!(
             self.failure.lock().as_ref(),
             Some(Failure::Gone(_) | Failure::Index(_))

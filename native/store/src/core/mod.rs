@@ -113,7 +113,6 @@ impl Core {
         }
         if let Some(reason) = self.failure_reason() {
             (stats.state, stats.reason) = (DriveState::Failed, reason);
-            stats.reopens = self.reopens();
         } else if self.is_full() {
             stats.state = DriveState::Full;
         }

@@ -328,6 +328,12 @@ impl DriveStore {
         }
     }
 
+    /// Whether it failed in a way that opening it again mends: its index has to be rebuilt, or its folder was away. Asks the
+    /// drive for nothing, so never waits for it.
+    pub fn reopens(&self) -> bool {
+        self.0.shared.core.reopens()
+    }
+
     pub fn stats(&self) -> Stats {
         let shared = &self.0.shared;
         let mut stats = shared.core.stats();
