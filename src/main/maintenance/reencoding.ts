@@ -182,11 +182,10 @@ class Batch {
     return this.#full
   }
 
-  /** A batch may take hours: what it was decided on must hold still. A node that is back keeps what it has. */
+  /** A batch may take hours: a node that is back meanwhile keeps what it has. */
   #goesOn(): boolean {
-    const { options: { groups, cluster }, situation: { code }, signal } = this.#input
-    if (signal.aborted || this.#full !== null) return false
-    return groups.code?.k === code?.k && groups.code?.m === code?.m && this.#goneNodes.every((nodeId) => cluster.isGone(nodeId))
+    const { options: { cluster }, signal } = this.#input
+    return !signal.aborted && this.#full === null && this.#goneNodes.every((nodeId) => cluster.isGone(nodeId))
   }
 
   async #reencode(row: BlobRow): Promise<boolean> {
@@ -194,6 +193,7 @@ class Batch {
     const { bucketId, blobId, pgId } = row
     const { group, release } = await groups.take(blobId)
     try {
+      // the code may have changed since the batch began: then it is decided anew
       if (group.id === pgId || group.k !== code?.k || group.m !== code.m) return false
       this.#full ??= room.take(group.members, row.size / group.k)
       if (this.#full !== null) return false

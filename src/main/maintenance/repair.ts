@@ -19,6 +19,8 @@ export interface RepairOptions {
   drives(): DriveId[]
   /** Whether the work in a group is this node's share. */
   mine(pgId: PgId): boolean
+  /** Entries of one round. @default 200 */
+  batch?: number
 }
 
 const BATCH = 200
@@ -41,6 +43,7 @@ export interface ShardRepair extends BackgroundTask {
 }
 
 export function shardRepair(options: RepairOptions): ShardRepair {
+  const { batch = BATCH } = options
   let after = 0
   const backoff = new Backoff<number>()
   return {
@@ -48,14 +51,14 @@ export function shardRepair(options: RepairOptions): ShardRepair {
     retryAll: () => backoff.reset(),
     idleMs: IDLE_MS,
     async round(progress, signal) {
-      const entries = await options.metadata.repairs(BATCH, after)
+      const entries = await options.metadata.repairs(batch, after)
       if (entries.length === 0) {
         after = 0
         return false
       }
       progress.now = `${await options.metadata.repairCount()} shards wait, ${backoff.size} of them could not be rebuilt yet`
       // entries whose drive is away stay; the next rounds look past them
-      after = entries.length === BATCH ? entries.at(-1)!.entryId : 0
+      after = entries.length === batch ? entries.at(-1)!.entryId : 0
       const online = new Set(options.drives())
       const queue = entries.filter((entry) => options.mine(entry.pgId))
       const known = await groupsNow(options.groups, queue)
@@ -65,7 +68,7 @@ export function shardRepair(options: RepairOptions): ShardRepair {
         }
       }
       await Promise.all(Array.from({ length: CONCURRENCY }, worker))
-      return entries.length === BATCH
+      return entries.length === batch
     },
   }
 }

@@ -283,6 +283,25 @@ test('what lost its last reference is not repaired: its shards may be gone alrea
   assert.equal(await rig.metadata.repairCount(), 0)
 })
 
+test('a shard whose drive is away does not stand before others, and what is another node\'s share is left to it', async () => {
+  await rig.put(bucket, 'first', bytes(20_000, 5))
+  await rig.put(bucket, 'second', bytes(20_000, 6))
+  const [one, two] = [await pgOf('first'), await pgOf('second')]
+  const membersOf = async (pgId: PgId) => (await rig.metadata.placementGroup(pgId))!.members
+  const away = (await membersOf(one.pgId))[0]!
+  const index = (await membersOf(two.pgId)).findIndex((driveId) => driveId !== away)
+  await rig.metadata.reportDamage([{ bucketId: bucket.id, ...one, index: 0, reason: 'crc' }])
+  await rig.metadata.reportDamage([{ bucketId: bucket.id, ...two, index, reason: 'crc' }])
+  await rig.closeDrive(away)
+  assert.deepEqual(await run(shardRepair({ ...common(), batch: 1, mine: () => false })), {})
+  assert.equal(await rig.metadata.repairCount(), 2)
+  assert.deepEqual(await run(shardRepair({ ...common(), batch: 1 })), { 'shards rebuilt': 1 })
+  assert.equal(await rig.metadata.repairCount(), 1)
+  await rig.openDrive(away)
+  await repair()
+  assert.equal(await rig.metadata.repairCount(), 0)
+})
+
 test('what is reported of a group that the blob has left is forgotten, and nothing is written there', async () => {
   await rig.put(bucket, 'elsewhere', bytes(20_000, 4))
   const { blobId, pgId } = await pgOf('elsewhere')

@@ -76,6 +76,27 @@ test('f10: the work list comes from the rows: what the old member lacked is on t
   assert.ok((await shardsOfGroup(newcomer)).some(({ blobId }) => blobId === lacked!.blobId))
 })
 
+test('what has lost its last reference is not brought to the newcomer', async () => {
+  const { group } = stage
+  const { metadata } = rig
+  const rows = await metadata.blobsOfGroup(group.id, null, 100)
+  const entries = await Promise.all(Array.from({ length: 8 }, (_, i) => metadata.get(stage.bucket.id, `object${i}`)))
+  const dropped = entries.find((record) => record?.body.kind === 'blob' && record.body.blob.blobId === rows[0]!.blobId)!
+  await metadata.delete(stage.bucket.id, dropped.key, {})
+  await run(stage.moves('mover', [AWAY]))
+  assert.deepEqual((await shardsOfGroup(newcomer)).map(({ blobId }) => blobId).toSorted(), rows.slice(1).map(({ blobId }) => blobId).toSorted())
+})
+
+test('a move that was begun under one database replaces no member under another', async () => {
+  const identity = async () => {
+    const now = await rig.metadata.identity()
+    return { ...now, timeline: now.timeline - 1 }
+  }
+  const counters = await run(stage.moves('mover', [AWAY], { metadata: altered<ObjectMetadata>(rig.metadata, { identity }) }))
+  assert.deepEqual([counters['failures'], counters['members replaced']], [stage.groups.length, undefined], 'as before a failover')
+  assert.deepEqual((await stage.now()).members, stage.group.members)
+})
+
 test('m-no-cas: of two movers of one group, one replaces the member, and the other one changes nothing', async () => {
   const gate = new Gate()
   // each believes that it is the only one: the lease is for economy

@@ -151,6 +151,22 @@ test('what was begun under one database is not moved under another', async () =>
   assert.deepEqual(await rig.get(bucket, key), data)
 })
 
+test('what is deleted meanwhile stays deleted, and costs no group', async () => {
+  const [a, b] = await freshDrives(3) as [DriveId, DriveId, DriveId]
+  const { blobId, pgId, key } = await writtenOn(a, b)
+  let into: PgId | undefined
+  const native: ReencodingOptions['native'] = {
+    async reencodeBlob(blob, id) {
+      into = id as PgId
+      await rig.metadata.delete(bucket.id, key, {})
+      return rig.native.reencodeBlob(blob, id)
+    },
+  }
+  assert.deepEqual(await run(reencode({ native })), {})
+  assert.deepEqual([(await rig.metadata.blob(bucket.id, blobId))?.references, await groupOf(blobId)], [0, pgId])
+  assert.equal((await rig.metadata.placementGroup(into!))!.state, 'open')
+})
+
 test('a batch ends when the code changes under it: the rest goes into the better one', async () => {
   const [a, b] = await freshDrives(3) as [DriveId, DriveId, DriveId]
   const all = []
