@@ -128,20 +128,19 @@ export async function openObjectMetadata(options: MetadataOptions): Promise<Obje
     await nodes.tidyLeases()
   }
   let tidying: Promise<void> | null = null
+  try {
+    pool.release(await pool.acquire())
+  } catch (error) {
+    await Promise.all(pools.map((each) => each.close()))
+    throw error
+  }
+
   const timer = tidyEveryMs === 0 ? null : setInterval(() => {
     tidying ??= tidy()
       .catch((error: unknown) => logger.warn({ err: error }, 'tidying the metadata failed, it runs again later'))
       .finally(() => (tidying = null))
   }, tidyEveryMs)
   timer?.unref()
-
-  try {
-    pool.release(await pool.acquire())
-  } catch (error) {
-    if (timer !== null) clearInterval(timer)
-    await Promise.all(pools.map((each) => each.close()))
-    throw error
-  }
 
   return {
     get: (bucketId, key) => reader.get(bucketId, key),
