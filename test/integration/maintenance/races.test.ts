@@ -246,6 +246,28 @@ test('an intent that a dead mover left is taken up, or given up when the member 
   await stage.readAll()
 })
 
+test('an intent for a member of which is not known whether it lives is not carried out since another one is dead', async () => {
+  const { group } = stage
+  const { metadata, groups } = rig
+  await metadata.beginMove(group.id, INDEX, newcomer, group.generation)
+  await groups.reload(group.id)
+  await stage.ofNode(lost, AWAY, 'held')
+  const [dead, dying] = ['dead' as NodeId, group.members[2]!]
+  await stage.ofNode(dying, dead, 'ended')
+  await rig.closeDrive(dying)
+  await run(stage.moves('mover', [AWAY, dead]))
+  assert.deepEqual((await stage.now()).members, group.members.with(2, newcomer))
+})
+
+test('an intent is not given up for a drive that was declared lost, though its node is back', async () => {
+  const { group } = stage
+  const begun = (await rig.metadata.beginMove(group.id, INDEX, newcomer, group.generation))!
+  await stage.ofNode(lost, AWAY, 'held')
+  await rig.metadata.setDriveState(lost, 'lost')
+  assert.deepEqual(await run(stage.moves('mover', [])), {})
+  assert.deepEqual((await stage.now()).incoming, begun.incoming)
+})
+
 test('a mover whose blobs take longer than its lease goes on having it', async () => {
   const { group } = stage
   const gate = new Gate()
