@@ -40,14 +40,40 @@ where
 {
     let engine = engine().map_err(thrown)?;
     let (promise, pending) = Pending::new(env)?;
-    engine.spawn(async move {
-        let result = AssertUnwindSafe(future).catch_unwind().await;
-        let result = result.unwrap_or_else(|panic| Err(Error::from_panic(panic)));
-        pending.settle(move |env| match result {
-            // SAFETY: `env` is that of the thread on which this runs.
-            Ok(value) => unsafe { J::to_napi_value(env, convert(value)) },
-            Err(error) => Err(thrown(error)),
-        });
-    });
+    engine.spawn(settled(future, convert, pending));
     Ok(PromiseRaw::new(env.raw(), promise))
+}
+
+/// The same for a future whose first part, up to where it waits, is short: that runs before the call returns.
+pub(crate) fn begun<'env, T, J, F>(
+    env: &'env Env,
+    future: F,
+    convert: impl FnOnce(T) -> J + Send + 'static,
+) -> napi::Result<PromiseRaw<'env, J>>
+where
+    T: Send + 'static,
+    J: ToNapiValue + 'static,
+    F: Future<Output = Fallible<T>> + Send + 'static,
+{
+    let engine = engine().map_err(thrown)?;
+    let (promise, pending) = Pending::new(env)?;
+    engine.start(settled(future, convert, pending));
+    Ok(PromiseRaw::new(env.raw(), promise))
+}
+
+async fn settled<T, J>(
+    future: impl Future<Output = Fallible<T>>,
+    convert: impl FnOnce(T) -> J + Send + 'static,
+    pending: Pending,
+) where
+    T: Send + 'static,
+    J: ToNapiValue + 'static,
+{
+    let result = AssertUnwindSafe(future).catch_unwind().await;
+    let result = result.unwrap_or_else(|panic| Err(Error::from_panic(panic)));
+    pending.settle(move |env| match result {
+        // SAFETY: `env` is that of the thread on which this runs.
+        Ok(value) => unsafe { J::to_napi_value(env, convert(value)) },
+        Err(error) => Err(thrown(error)),
+    });
 }

@@ -84,7 +84,7 @@ pub fn open_read(options: ReadOpen) -> napi::Result<f64> {
 /// Resolves with the number of verified plaintext bytes that wait in native memory; 0 at the end.
 #[napi]
 pub fn read_ready<'env>(env: &'env Env, handle: f64) -> napi::Result<PromiseRaw<'env, f64>> {
-    guard::later(
+    guard::begun(
         env,
         async move { engine()?.read(handle as u64)?.ready().await },
         |bytes| bytes as f64,

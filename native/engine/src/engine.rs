@@ -175,6 +175,11 @@ impl Engine {
         self.handle.spawn(future);
     }
 
+    /// Runs the first part of `future`, which should be short, on the calling thread, and the rest on the runtime.
+    pub fn start(&self, future: impl Future<Output = ()> + Send + 'static) {
+        crate::start::start(&self.handle, future);
+    }
+
     /// Runs what blocks on a thread made for that.
     pub async fn blocking<T: Send + 'static>(
         &self,

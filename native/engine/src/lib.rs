@@ -19,6 +19,7 @@ mod registry;
 mod reopen;
 mod request;
 mod small;
+mod start;
 pub mod target;
 mod upload;
 mod write;

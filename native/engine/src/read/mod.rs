@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -57,14 +58,32 @@ struct State {
     failed: Option<Error>,
 }
 
+type Fetched = Result<(Vec<Bytes>, Reservation)>;
+
 /// A fetch under way; dropping it gives it up.
-struct Fetching {
-    task: JoinHandle<Result<(Vec<Bytes>, Reservation)>>,
+enum Fetching {
+    Ahead(Task),
+    /// The one that is waited for runs with whoever waits: a task of its own would cost another wake-up.
+    Now(BoxFuture<'static, Fetched>),
 }
 
-impl Drop for Fetching {
+struct Task(JoinHandle<Fetched>);
+
+impl Drop for Task {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
+    }
+}
+
+impl Fetching {
+    async fn finish(self) -> Fetched {
+        match self {
+            Fetching::Ahead(mut task) => {
+                let fetched = (&mut task.0).await;
+                fetched.unwrap_or_else(|_| Err(Error::gone("read")))
+            }
+            Fetching::Now(fetch) => fetch.await,
+        }
     }
 }
 
@@ -134,7 +153,7 @@ impl Read {
             if let Some(error) = &state.failed {
                 return Err(error.clone());
             }
-            self.fetch_ahead(&mut state);
+            self.fetch_ahead(&mut state, true);
             match state.fetching.pop_front() {
                 Some(first) => first,
                 None if state.next >= self.end => return Ok(0),
@@ -142,15 +161,13 @@ impl Read {
                 None => return Err(state.fail(Error::internal("a read without its memory"))),
             }
         };
-        let mut first = first;
-        let fetched = (&mut first.task).await;
+        let fetched = first.finish().await;
         let mut state = self.state.lock();
         match fetched {
-            Ok(Ok((bytes, memory))) => state.arrive(bytes, memory),
-            Ok(Err(error)) => return Err(state.fail(error)),
-            Err(_) => return Err(state.fail(Error::gone("read"))),
+            Ok((bytes, memory)) => state.arrive(bytes, memory),
+            Err(error) => return Err(state.fail(error)),
         }
-        self.fetch_ahead(&mut state);
+        self.fetch_ahead(&mut state, false);
         Ok(state.waiting_bytes)
     }
 
@@ -193,8 +210,8 @@ impl Read {
         state.guarantee = None;
     }
 
-    /// Starts fetches for as long as there is memory for them.
-    fn fetch_ahead(&self, state: &mut State) {
+    /// Starts fetches for as long as there is memory for them. `now`: the first one is waited for.
+    fn fetch_ahead(&self, state: &mut State, now: bool) {
         let Some(source) = &self.source else { return };
         let stripe_bytes = source.layout.stripe_bytes as u64;
         while state.next < self.end
@@ -216,11 +233,13 @@ impl Read {
             let range = (state.next - base) as usize..(end - base) as usize;
             state.next = end;
             let from = source.clone();
-            let task = source
-                .engine
-                .handle()
-                .spawn(async move { Ok((stripe::plain(&from, stripe, range).await?, memory)) });
-            state.fetching.push_back(Fetching { task });
+            let fetch = async move { Ok((stripe::plain(&from, stripe, range).await?, memory)) };
+            let fetching = if now && state.fetching.is_empty() {
+                Fetching::Now(Box::pin(fetch))
+            } else {
+                Fetching::Ahead(Task(source.engine.handle().spawn(fetch)))
+            };
+            state.fetching.push_back(fetching);
         }
     }
 }
