@@ -31,7 +31,7 @@ describe('membership', { concurrency: true }, () => {
       },
     })
     await knowEachOther([a, b, c])
-    assert.equal(asked, 2)
+    assert.ok(asked >= 2, `asked ${asked} times`)
   })
 
   test('a node finds the others by mDNS alone', async (t) => {
