@@ -63,13 +63,19 @@ impl Engine {
         let block_bytes = layout::block_bytes(payload, writer.pg.k);
         let members = writer.start_members(Some(stripes as u32), block_bytes);
         for stripe in 0..stripes {
-            let lease = home.wait().await;
+            // A member that stalls may have the memory, and never give it back.
+            let lease = loop {
+                let waited = tokio::time::timeout(self.limits.stall, home.wait()).await;
+                if let Some(error) = writer.hopeless(&members, Floor::Quorum) {
+                    return Err(error);
+                }
+                if let Ok(lease) = waited {
+                    break lease;
+                }
+            };
             let blocks = self
                 .encoded(&source, stripe, &code, capacity, lease)
                 .await?;
-            if let Some(error) = writer.hopeless(&members, Floor::Quorum) {
-                return Err(error);
-            }
             for (member, block) in members.iter().zip(blocks) {
                 member.send(Message::Append(block));
             }

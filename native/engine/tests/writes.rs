@@ -178,6 +178,30 @@ fn members_that_fail_in_the_middle_of_a_body_do_not_end_it_while_k_are_left() {
 }
 
 #[test]
+fn a_member_that_never_answers_holds_no_body_up_for_ever_when_two_others_have_failed() {
+    let limits = Limits {
+        stall: Duration::from_millis(20),
+        ..support::limits()
+    };
+    let cluster = Cluster::with(4, 2, TIGHT, limits);
+    for drive in &cluster.drives[..2] {
+        drive.fail(Some(ShardError::Io("gone".into())));
+    }
+    cluster.drives[2].stall(true);
+    // More than fits into the memory: what the third one holds must come back for the body to go on.
+    let sent = body(30_000_000, 1);
+    let written = async {
+        let handle = cluster.engine.open_upload(options(1))?;
+        support::feed(&cluster.engine, handle, &sent, 50_000).await?;
+        cluster.engine.finish_upload(handle).await
+    };
+    let ended =
+        cluster.block_on(async { tokio::time::timeout(Duration::from_secs(60), written).await });
+    let error = ended.expect("an end").unwrap_err();
+    assert_eq!(error.kind, Kind::InsufficientRedundancy);
+}
+
+#[test]
 fn without_parity_all_must_answer() {
     for (k, m) in [(1, 0), (2, 0)] {
         let cluster = Cluster::new(k, m, TIGHT);

@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
+use super::settle::HOPELESS_AFTER_STALLS;
 use crate::engine::Engine;
 use crate::id::hex;
 use crate::request::RequestId;
@@ -294,8 +295,8 @@ pub(super) async fn remove(target: &dyn ShardTarget, key: ShardKey, generation: 
     }
 }
 
-/// Leaves out members that stall while enough of the others are done, so that they do not hold the blob's memory. Runs
-/// until the write is over.
+/// Leaves out members that stall while enough of the others are done, so that they do not hold the blob's memory; where too
+/// few are done, those that stall for so long that [`settle`](super::settle) would give them up. Runs until the write is over.
 pub(super) async fn leave_out_stalled(
     mut verdict: VerdictReceiver,
     members: Vec<Arc<Progress>>,
@@ -305,11 +306,10 @@ pub(super) async fn leave_out_stalled(
     let over = verdict.wait_for(Option::is_some);
     tokio::pin!(over);
     while tokio::time::timeout(stall / 4, &mut over).await.is_err() {
-        if members.iter().filter(|member| member.idle()).count() < quorum {
-            continue;
-        }
+        let enough = members.iter().filter(|member| member.idle()).count() >= quorum;
+        let limit = stall * if enough { 1 } else { HOPELESS_AFTER_STALLS };
         for member in &members {
-            if member.stalled(stall) {
+            if member.stalled(limit) {
                 member.leave_out(ShardError::Stalled);
             }
         }

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use crate::target::{ShardError, ShardResult};
 
 /// Members that could still make up the quorum, or k, are given up after this many stall limits.
-const HOPELESS_AFTER_STALLS: u32 = 30;
+pub(super) const HOPELESS_AFTER_STALLS: u32 = 30;
 
 /// How the members of one write ended.
 #[derive(Debug, Default)]
