@@ -79,7 +79,7 @@ test('what a peer logs about a shard names the request of the gateway', async ()
     const [near, far] = [cluster.first, cluster.node(1)]
     const s3 = near.s3()
     await s3.send(new CreateBucketCommand({ Bucket: 'traced' }))
-    const keys = Array.from({ length: 4 }, (_, i) => `key-${i}`)
+    const keys = Array.from({ length: 24 }, (_, i) => `key-${i}`)
     for (const Key of keys) await s3.send(new PutObjectCommand({ Bucket: 'traced', Key, Body: bytes(300_000, 1) }))
     assert.ok(flipBytes(far.drives[0]!) > 0)
     const requestIds: string[] = []

@@ -1,8 +1,9 @@
 //! The bound of the memory that bodies take: every stripe buffer holds a [`Reservation`] for as long as it lives.
 //!
-//! Three levels keep the parts out of each other's way. Prefetch and further stripes of an upload are welcome while little
-//! is used ([`Level::Optional`]); a new upload or read needs more pressure to be refused ([`Level::Admission`]); what is
-//! kept above that is for reads that need blocks beyond their range ([`Level::Extra`]), and for chunks that had to be taken
+//! Four levels keep the parts out of each other's way. Reading ahead is welcome while little is used ([`Level::Ahead`]):
+//! readers that stop taking what was read for them keep it, and must leave room for many more to be admitted. So are further
+//! stripes of an upload ([`Level::Optional`]); a new upload or read needs more pressure to be refused
+//! ([`Level::Admission`]); what is kept above that is for reads that need blocks beyond their range ([`Level::Extra`]), and for chunks that had to be taken
 //! although their upload's stripe was full ([`Budget::take`]). An upload that was admitted keeps one stripe until it ends,
 //! so it can always go on.
 
@@ -12,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// How far the budget may be filled for a purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Up to 5/8 of the limit.
+    /// Up to 3/8 of the limit.
+    Ahead,
+    /// Up to 5/8.
     Optional,
     /// Up to 3/4.
     Admission,
@@ -56,6 +59,7 @@ impl Budget {
 
     fn ceiling(&self, level: Level) -> u64 {
         match level {
+            Level::Ahead => self.limit / 8 * 3,
             Level::Optional => self.limit / 8 * 5,
             Level::Admission => self.limit / 4 * 3,
             Level::Extra => self.limit,
@@ -119,7 +123,9 @@ mod tests {
     #[test]
     fn each_level_ends_at_its_ceiling_and_drops_give_back() {
         let budget = Budget::new(800);
-        let optional = budget.reserve(500, Level::Optional).unwrap();
+        let ahead = budget.reserve(300, Level::Ahead).unwrap();
+        assert!(budget.reserve(1, Level::Ahead).is_none());
+        let optional = budget.reserve(200, Level::Optional).unwrap();
         assert!(budget.reserve(1, Level::Optional).is_none());
         let admitted = budget.reserve(100, Level::Admission).unwrap();
         assert!(budget.reserve(1, Level::Admission).is_none());
@@ -127,7 +133,7 @@ mod tests {
         assert!(budget.reserve(1, Level::Extra).is_none());
         let beyond = budget.take(50);
         assert_eq!(budget.free(Level::Extra), 0);
-        drop((optional, admitted, extra, beyond));
+        drop((ahead, optional, admitted, extra, beyond));
         assert_eq!((budget.used(), budget.peak()), (0, 850));
     }
 }

@@ -225,7 +225,7 @@ impl Read {
             let budget = &source.engine.budget;
             let memory = match state.guarantee.take() {
                 Some(memory) => memory,
-                None => match budget.reserve(end - state.next, Level::Optional) {
+                None => match budget.reserve(end - state.next, Level::Ahead) {
                     Some(memory) => memory,
                     None => return,
                 },
