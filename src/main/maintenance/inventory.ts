@@ -8,6 +8,7 @@ import type { Damage, Native } from '../../shared/native.ts'
 import type { BlobRow, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import { count, type BackgroundTask, type Progress } from './background.ts'
 import { eachDrive } from './each-drive.ts'
+import { remembered } from './remembered.ts'
 
 export interface InventoryOptions {
   native: Pick<Native, 'driveMark' | 'setDriveMark' | 'driveStats' | 'hasShards'>
@@ -29,6 +30,8 @@ export interface Inventory extends BackgroundTask {
 const BATCH = 500
 const LOOK_MS = 1000
 const CURSOR_MARK = 'inventory-cursor'
+/** How long a list of the groups is good for finding the next one; what is missed is judged by the rows as they are then. */
+const GROUPS_GOOD_MS = 60_000
 /** How often the group that was reached is made durable. */
 const MARK_EVERY_MS = 60_000
 
@@ -45,11 +48,13 @@ interface Place {
 export function inventory(options: InventoryOptions): Inventory {
   const { native, metadata, drives, periodMs, batch = BATCH } = options
   const places = new Map<DriveId, Place>()
+  const groupsInOrder = remembered(GROUPS_GOOD_MS, async () => (await metadata.placementGroups()).toSorted((a, b) => a.id - b.id))
   let hurried = new Set<DriveId>()
   return {
     name: 'inventory',
     idleMs: LOOK_MS,
     hurry() {
+      groupsInOrder.forget()
       hurried = new Set(drives())
       for (const driveId of hurried) places.set(driveId, { done: 0 as PgId, after: null, dueMs: 0, markedMs: Date.now() })
     },
@@ -59,7 +64,7 @@ export function inventory(options: InventoryOptions): Inventory {
       hurried = new Set(here.filter((driveId) => hurried.has(driveId)))
       const due = here.filter((driveId) => hurried.has(driveId) || (places.get(driveId)?.dueMs ?? 0) <= Date.now())
       if (due.length === 0) return false
-      const groups = (await metadata.placementGroups()).toSorted((a, b) => a.id - b.id)
+      const groups = await groupsInOrder()
       const shards = new Map(native.driveStats().map((stats) => [stats.driveId, stats.shards]))
       await eachDrive(due, async (driveId) => {
         progress.now = `drive ${driveId}`

@@ -5,7 +5,6 @@
  * commit them has ended, and only then removed.
  */
 import type { BlobId, BucketId, DriveId, PgId } from '../../shared/ids.ts'
-import { monotonicMs } from '../../shared/monotonic.ts'
 import type { Native, ShardRecord } from '../../shared/native.ts'
 import type { BlobRow, DatabaseIdentity, ObjectMetadata, PlacementGroup } from '../metadata/contract.ts'
 import type { PlacementGroups } from '../placement/groups.ts'
@@ -13,6 +12,7 @@ import { count, type BackgroundTask, type Progress } from './background.ts'
 import { eachDrive } from './each-drive.ts'
 import type { ExportHorizon } from './metadata-exports.ts'
 import type { Move } from './moves.ts'
+import { remembered } from './remembered.ts'
 import type { RemovalGuard } from './removal-guard.ts'
 import { lostDrives } from './shard-removal.ts'
 
@@ -137,14 +137,7 @@ type ClosedGroups = () => Promise<ReadonlyMap<PgId, PlacementGroup>>
  * one was moved has not heard of it, and its drive may be the last that has a certain shard.
  */
 function closedGroups(metadata: Pick<ObjectMetadata, 'placementGroups'>): ClosedGroups {
-  let seen: { groups: ReadonlyMap<PgId, PlacementGroup>; ms: number } | null = null
-  return async () => {
-    if (seen === null || monotonicMs() - seen.ms > GROUPS_GOOD_MS) {
-      const ms = monotonicMs()
-      seen = { groups: new Map((await metadata.placementGroups({ states: ['closed'] })).map((group) => [group.id, group])), ms }
-    }
-    return seen.groups
-  }
+  return remembered(GROUPS_GOOD_MS, async () => new Map((await metadata.placementGroups({ states: ['closed'] })).map((group) => [group.id, group])))
 }
 
 /** Whether the drive is not, and is not about to be, the member at that index. */
